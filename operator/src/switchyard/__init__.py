@@ -1,0 +1,1 @@
+"""Switchyard: place inference workloads on heterogeneous accelerators by latency objectives and cost."""

@@ -1,0 +1,70 @@
+"""What one pass of the loop wants: objects that should exist, statuses, and events. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from switchyard.core.world import Child, Meta
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply `body` (whole intent of one field manager) for `owner`."""
+
+    owner: tuple[str, str, str]  # kind, namespace, name
+    body: Mapping[str, Any]
+    manager: str = "switchyard-placement"
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an owned child that is no longer wanted, guarded by its uid and resourceVersion."""
+
+    owner: tuple[str, str, str]
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWrite:
+    """Replace `.status` of the object that `meta` names, guarded by meta.resource_version.
+
+    Present only when it differs from what is stored: an unchanged world has none.
+    """
+
+    kind: str
+    meta: Meta
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventNote:
+    """An event on a transition. `reason` is a stable CamelCase word; equal notes are aggregated by count."""
+
+    kind: str
+    meta: Meta
+    type: str  # Normal | Warning
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectDecision:
+    """All that belongs to one pool or workload. Order of effects: applies, deletes, status, events.
+
+    A failed write skips what follows it in the same object and never touches other objects.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    applies: tuple[Apply, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    status: StatusWrite | None = None
+    events: tuple[EventNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    objects: tuple[ObjectDecision, ...] = ()

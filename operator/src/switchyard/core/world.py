@@ -1,0 +1,148 @@
+"""A frozen snapshot of everything that a decision may depend on.
+
+The engine builds one `World` per loop from what the watches have seen; `decide` reads it and nothing
+else. No clock, no network, no environment: the same World gives the same decisions on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from switchyard.api import (
+    AcceleratorPoolSpec,
+    AcceleratorPoolStatus,
+    InferenceWorkloadSpec,
+    InferenceWorkloadStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What of an object's metadata decisions and writes need. `namespace` is empty for cluster scope."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    generation: int
+    created_at: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    is_deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    meta: Meta
+    spec: AcceleratorPoolSpec
+    status: AcceleratorPoolStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    meta: Meta
+    spec: InferenceWorkloadSpec
+    status: InferenceWorkloadStatus
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return (self.meta.namespace, self.meta.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object of ours that this version can't read: it gets a condition of its own, the others go on."""
+
+    kind: str
+    meta: Meta
+    problem: str  # names field, value and the way out
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`capacity` and `allocatable` hold whole devices of extended resources, and `cpu` in cores."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    is_ready: bool
+    is_unschedulable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that holds or wants devices, anybody's. `requests`: whole devices; `cpu` in cores, rounded up."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    node_name: str  # empty until scheduled
+    phase: str
+    is_ready: bool
+    is_deleting: bool
+    requests: Mapping[str, int]
+    unschedulable_message: str = ""  # of PodScheduled=False
+    waiting_reason: str = ""  # of the first waiting container: ImagePullBackOff, CrashLoopBackOff, …
+    owner_uid: str = ""  # of its controlling owner (the ReplicaSet)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """An object that carries the label `app.kubernetes.io/managed-by: switchyard`, as observed.
+
+    `body` is the object without `metadata.managedFields`: what a diff against the desired one needs.
+    """
+
+    api_version: str
+    kind: str
+    meta: Meta
+    owner_uid: str  # of the controlling ownerReference, empty when none
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """A core/v1 PodTemplate that a variant may refer to."""
+
+    namespace: str
+    name: str
+    resource_version: str
+    template: Mapping[str, Any]  # PodTemplateSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the admin sets once for the operator, and decisions read."""
+
+    currency: str = "USD"
+    price_max_age_days: int = 90  # PricingCurrent turns False past this
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One moment. Every tuple is sorted by (namespace, name): the engine sees to it, core relies on it."""
+
+    now: datetime
+    pools: tuple[Pool, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    children: tuple[Child, ...] = ()
+    pod_templates: tuple[PodTemplate, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name -> labels
+    settings: Settings = field(default_factory=Settings)
