@@ -1,0 +1,1 @@
+"""Built-in kinds: their table, schemas, defaults and validation."""
