@@ -125,6 +125,19 @@ class PodTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server refused a child of this object in an earlier pass, and would again as things are.
+
+    `is_name_taken`: somebody else's object has the name; it is never overwritten (NameConflict).
+    The same children may be wanted again: the engine tries them with back-off, and writes a status that
+    speaks of the refusal before them.
+    """
+
+    message: str
+    is_name_taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the admin sets once for the operator, and decisions read."""
 
@@ -146,3 +159,5 @@ class World:
     pod_templates: tuple[PodTemplate, ...] = ()
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name -> labels
     settings: Settings = field(default_factory=Settings)
+    # (kind, namespace, name) of a pool or workload -> why a child of it can't be written
+    refusals: Mapping[tuple[str, str, str], Refusal] = field(default_factory=dict)

@@ -45,6 +45,7 @@ class Denied:
 
     status: int
     message: str
+    is_name_taken: bool = False  # the object exists and is somebody else's
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from switchyard.core.decisions import Decisions, ObjectDecision
-from switchyard.core.world import Child
+from switchyard.core.world import Child, Refusal
 from switchyard.engine.backoff import Backoff
 from switchyard.engine.debounce import Debounce
 from switchyard.engine.own_writes import OwnWrites
@@ -87,6 +87,7 @@ class Reconciler:
     may_act: Callable[[], bool] = lambda: True  # False once the lease may be another's
     _own_writes: OwnWrites = field(default_factory=OwnWrites)
     _retries: dict[ObjectKey, _Retry] = field(default_factory=dict)
+    _refusals: dict[ObjectKey, Refusal] = field(default_factory=dict)
     _failed_passes: int = 0
 
     async def run(self) -> None:
@@ -115,7 +116,7 @@ class Reconciler:
             await asyncio.sleep(self.settings.sync_poll_seconds)
             self.debounce.trigger()
             return None
-        world = self._own_writes.overlay(snapshot, start)
+        world = replace(self._own_writes.overlay(snapshot, start), refusals=dict(self._refusals))
         decisions = await asyncio.to_thread(self.decide, world)
         writes, failures = await self._write(decisions)
         report = LoopReport(
@@ -143,6 +144,7 @@ class Reconciler:
         free = asyncio.Semaphore(self.settings.write_concurrency)
         wanted = {_key(decision) for decision in decisions.objects}
         self._retries = {key: retry for key, retry in self._retries.items() if key in wanted}
+        self._refusals = {key: refusal for key, refusal in self._refusals.items() if key in wanted}
 
         async def write_one(decision: ObjectDecision) -> None:
             try:
@@ -186,20 +188,38 @@ class Reconciler:
                     self._hold_back(decision, self.conflict_backoff)
                     return ""
                 case Denied() | Failed():
+                    self._note_refusal(decision, step, result)
                     return self._report_failure(decision, step, result)
         self._retries.pop(_key(decision), None)
+        if self._refusals.pop(_key(decision), None) is not None:
+            self.debounce.trigger()  # the condition that told of it has to go
         return ""
 
     def _steps(self, decision: ObjectDecision) -> Iterator[_Step]:
-        for apply in decision.applies:
-            yield _Step(str(apply.body.get("kind", "")), "apply", partial(self.writer.apply, apply))
-        for delete in decision.deletes:
-            yield _Step(delete.child.kind, "delete", partial(self.writer.delete, delete), delete.child)
+        children = [
+            *(
+                _Step(str(apply.body.get("kind", "")), "apply", partial(self.writer.apply, apply))
+                for apply in decision.applies
+            ),
+            *(
+                _Step(delete.child.kind, "delete", partial(self.writer.delete, delete), delete.child)
+                for delete in decision.deletes
+            ),
+        ]
+        told = [_Step("Event", "record", partial(self.writer.record_event, n)) for n in decision.events]
         if decision.status is not None:
             send = partial(self.writer.write_status, decision.status)
-            yield _Step(decision.status.kind, "status", send)
-        for note in decision.events:
-            yield _Step("Event", "record", partial(self.writer.record_event, note))
+            told.insert(0, _Step(decision.status.kind, "status", send))
+        # a status tells what has been done, so it comes last; one that tells of a refusal can't wait for success
+        yield from (*told, *children) if _key(decision) in self._refusals else (*children, *told)
+
+    def _note_refusal(self, decision: ObjectDecision, step: _Step, result: Denied | Failed) -> None:
+        if step.verb != "apply" or not isinstance(result, Denied):
+            return
+        refusal = Refusal(f"{step.kind}: {result.message}", is_name_taken=result.is_name_taken)
+        if self._refusals.get(_key(decision)) != refusal:
+            self._refusals[_key(decision)] = refusal
+            self.debounce.trigger()  # so that the next pass can say so
 
     def _remember(self, step: _Step, written: Written) -> None:
         now_seconds = self.clock.monotonic_seconds()
