@@ -1,0 +1,158 @@
+"""Which containers run for real, and with what options and environment."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from switchyard.sandbox.client import ApiClient, ApiError, Resource
+from switchyard.sandbox.cluster.quantities import parse_quantity
+from switchyard.sandbox.modelserver import ServerOptions, parse_options
+
+Json = dict[str, Any]
+
+MODEL_SERVER = "model-server"
+_PROGRAMS = frozenset({MODEL_SERVER})
+_CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
+_SECRETS = Resource("", "v1", "secrets", "Secret")
+
+
+class ConfigError(Exception):
+    """The container can't be started as it is written; the text goes into its waiting message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command that the nodes know how to run."""
+
+    program: str
+    args: tuple[str, ...]
+
+
+def find_program(container: Mapping[str, Any]) -> Invocation | None:
+    """The `switchyard` command that a container runs, None when it runs anything else.
+
+    Understood: `switchyard model-server …`, `python -m switchyard model-server …`, and bare arguments
+    where the image is one of ours and its entrypoint therefore `switchyard`.
+    """
+    command = [str(word) for word in container.get("command") or []]
+    args = [str(word) for word in container.get("args") or []]
+    if not command:
+        image = str(container.get("image", "")).rpartition("/")[2].partition(":")[0].partition("@")[0]
+        words = ["switchyard", *args] if image.startswith("switchyard") else args
+    else:
+        words = [*command, *args]
+    for index, word in enumerate(words[:-1]):
+        if word.rpartition("/")[2] == "switchyard" and words[index + 1] in _PROGRAMS:
+            return Invocation(words[index + 1], tuple(words[index + 2 :]))
+    return None
+
+
+def read_options(
+    invocation: Invocation, container: Mapping[str, Any], env: Mapping[str, str], address: str
+) -> ServerOptions:
+    """The model server's options for a container of a pod at `address`. ConfigError says what is wrong."""
+    ports = [int(port["containerPort"]) for port in container.get("ports") or []]
+    known = dict(env)
+    if ports:
+        known.setdefault("PORT", str(ports[0]))
+    args = [expand(word, env) for word in invocation.args]
+    try:
+        options = parse_options(args, known)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    limits = (container.get("resources") or {}).get("limits") or {}
+    memory = int(parse_quantity(str(limits["memory"]))) if "memory" in limits else 0
+    return replace(options, host=address, memory_limit_bytes=memory)
+
+
+def expand(text: str, env: Mapping[str, str]) -> str:
+    """The text with `$(NAME)` replaced where NAME is known, and `$$` as a literal dollar sign."""
+
+    def value(match: re.Match[str]) -> str:
+        if match.group(0) == "$$":
+            return "$"
+        return env.get(match.group(1), match.group(0))
+
+    return re.sub(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", value, text)
+
+
+async def read_environment(
+    client: ApiClient, pod: Json, container: Mapping[str, Any], fields: Mapping[str, str]
+) -> dict[str, str]:
+    """The container's environment. `fields`: what fieldRefs into the status give, such as status.podIP.
+
+    ConfigError when a ConfigMap, Secret or key that is not optional does not exist.
+    """
+    env: dict[str, str] = {}
+    namespace = pod["metadata"]["namespace"]
+    for source in container.get("envFrom") or []:
+        for kind, key in ((_CONFIG_MAPS, "configMapRef"), (_SECRETS, "secretRef")):
+            if key in source:
+                data = await _read_data(client, kind, namespace, source[key])
+                env |= {f"{source.get('prefix', '')}{name}": text for name, text in data.items()}
+    for entry in container.get("env") or []:
+        name, origin = entry["name"], entry.get("valueFrom")
+        if origin is None:
+            env[name] = expand(str(entry.get("value") or ""), env)
+            continue
+        text = await _read_origin(client, pod, container, origin, fields)
+        if text is not None:
+            env[name] = text
+    return env
+
+
+async def _read_origin(
+    client: ApiClient, pod: Json, container: Mapping[str, Any], origin: Json, fields: Mapping[str, str]
+) -> str | None:
+    if "fieldRef" in origin:
+        return read_field(pod, origin["fieldRef"]["fieldPath"], fields)
+    if "resourceFieldRef" in origin:
+        return _read_resource(container, origin["resourceFieldRef"])
+    for kind, key in ((_CONFIG_MAPS, "configMapKeyRef"), (_SECRETS, "secretKeyRef")):
+        if key in origin:
+            reference = origin[key]
+            data = await _read_data(client, kind, pod["metadata"]["namespace"], reference)
+            if reference["key"] in data:
+                return data[reference["key"]]
+            if not reference.get("optional"):
+                raise ConfigError(f"couldn't find key {reference['key']} in {kind.kind} {reference['name']}")
+    return None
+
+
+def read_field(pod: Json, path: str, fields: Mapping[str, str]) -> str:
+    """What a downward-API field path gives for this pod."""
+    if path in fields:
+        return fields[path]
+    match = re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path)
+    if match:
+        return str((pod["metadata"].get(match.group(1)) or {}).get(match.group(2), ""))
+    value: Any = pod
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return "" if value is None else str(value)
+
+
+def _read_resource(container: Mapping[str, Any], reference: Json) -> str:
+    part, _, name = reference["resource"].partition(".")
+    quantity = ((container.get("resources") or {}).get(part) or {}).get(name, "0")
+    divisor = parse_quantity(str(reference.get("divisor") or "1")) or 1
+    return str(int((parse_quantity(str(quantity)) / divisor).to_integral_value(rounding="ROUND_CEILING")))
+
+
+async def _read_data(client: ApiClient, kind: Resource, namespace: str, reference: Json) -> dict[str, str]:
+    try:
+        body = await client.get(kind, namespace, reference["name"])
+    except ApiError as error:
+        if not error.is_not_found:
+            raise
+        if reference.get("optional"):
+            return {}
+        raise ConfigError(f'{kind.kind.lower()} "{reference["name"]}" not found') from error
+    data: dict[str, str] = body.get("data") or {}
+    if kind == _SECRETS:
+        return {name: base64.b64decode(text).decode(errors="replace") for name, text in data.items()}
+    return data
