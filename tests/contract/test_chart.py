@@ -1,0 +1,254 @@
+"""The chart without a cluster: what it renders with usual and odd values, and what it grants."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import helm_python
+import pytest
+import yaml
+
+CHART = Path(__file__).parents[2] / "charts" / "switchyard"
+ODD_VALUES = {
+    "two replicas": {"replicaCount": 2},
+    "nothing kept": {"crds": {"keep": False}},
+    "no definitions": {"crds": {"install": False}},
+    "an account from elsewhere": {"serviceAccount": {"create": False, "name": "given"}},
+    "no rights": {"rbac": {"create": False, "aggregate": False}},
+    "a digest": {"image": {"digest": "sha256:" + "0" * 64}},
+    "a platform that assigns users": {"runAsUser": None},
+    "no metrics service": {"metrics": {"service": {"enabled": False}}},
+    "monitoring": {"metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}},
+    "everything about scheduling": {
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "topologySpreadConstraints": [{"maxSkew": 1}],
+        "priorityClassName": "system-cluster-critical",
+        "imagePullSecrets": [{"name": "pull"}],
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"c": "d"},
+    },
+    "names that need quotes": {"podAnnotations": {"yes": "true", "version": "1.0"}, "nameOverride": "on"},
+    "a long name": {"fullnameOverride": "x" * 63},
+    "metric sources": {
+        "metricSources": [{"name": "prom", "type": "prometheus", "url": "http://prometheus:9090"}]
+    },
+    "extra arguments": {
+        "operator": {"extraArgs": ["--flag=a b"], "extraEnv": [{"name": "TZ", "value": "UTC"}]}
+    },
+}
+
+
+@cache
+def _chart() -> helm_python.Chart:
+    return helm_python.Chart.load(CHART)
+
+
+def render(values: dict | None = None, *, release: str = "try", namespace: str = "where") -> list[dict]:
+    """All objects of the release; the notes are left out."""
+    documents = []
+    for path, text in _chart().render(values, name=release, namespace=namespace).items():
+        if not path.endswith(".txt"):
+            documents += [document for document in yaml.safe_load_all(text) if document]
+    return documents
+
+
+def _only(documents: list[dict], kind: str) -> dict:
+    (found,) = [document for document in documents if document["kind"] == kind]
+    return found
+
+
+def _pod(documents: list[dict]) -> dict:
+    return _only(documents, "Deployment")["spec"]["template"]["spec"]
+
+
+def _rules(documents: list[dict]) -> list[dict]:
+    return [rule for each in documents if each["kind"] in {"ClusterRole", "Role"} for rule in each["rules"]]
+
+
+@pytest.mark.parametrize("values", [None, *ODD_VALUES.values()], ids=["defaults", *ODD_VALUES])
+def test_the_chart_lints_without_warnings(values: dict | None) -> None:
+    report = helm_python.lint(CHART, values, strict=True)
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
+
+
+@pytest.mark.parametrize("values", [None, *ODD_VALUES.values()], ids=["defaults", *ODD_VALUES])
+def test_rendered_objects_are_named_labelled_and_unique(values: dict | None) -> None:
+    documents = render(values)
+    keys = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in documents]
+    assert len(set(keys)) == len(keys)
+    for each in documents:
+        assert len(each["metadata"]["name"]) <= 253
+        assert each["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        strings = {**each["metadata"]["labels"], **each["metadata"].get("annotations", {})}
+        assert all(isinstance(value, str) for value in strings.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"replicaCount": -1}, "replicaCount"),
+        ({"replicas": 2}, "replicas"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"operator": {"logLevel": "loud"}}, "logLevel"),
+        ({"operator": {"resyncSeconds": 0}}, "resyncSeconds"),
+        ({"metricSources": [{"name": "p", "type": "prometheus", "url": "file:///etc"}]}, "url"),
+        ({"metricSources": [{"name": "P!", "type": "prometheus", "url": "http://p"}]}, "name"),
+        ({"metrics": {"port": 80}}, "port"),
+        ({"runAsUser": 0}, "runAsUser"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused_by_name(values: dict, told: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=told):
+        render(values)
+
+
+def test_a_service_account_that_is_not_created_must_be_named() -> None:
+    with pytest.raises(helm_python.HelmError, match=r"serviceAccount\.name"):
+        render({"serviceAccount": {"create": False}})
+
+
+def test_a_service_monitor_without_its_service_is_refused() -> None:
+    with pytest.raises(helm_python.HelmError, match=r"metrics\.service\.enabled"):
+        render({"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}})
+
+
+@pytest.mark.parametrize("values", [None, *ODD_VALUES.values()], ids=["defaults", *ODD_VALUES])
+def test_the_pod_is_admitted_by_the_restricted_standard(values: dict | None) -> None:
+    """The controls of https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
+    pod = _pod(render(values))
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"].get("runAsUser") != 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert all({"configMap", "emptyDir"} & volume.keys() for volume in pod["volumes"])
+    for container in pod["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_container_is_probed_bounded_and_told_who_it_is() -> None:
+    (container,) = _pod(render())["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert container["resources"]["limits"]["memory"]
+    assert {env["name"] for env in container["env"]} >= {"POD_NAME", "POD_NAMESPACE"}
+
+
+def test_a_digest_wins_over_the_tag() -> None:
+    digest = "sha256:" + "a" * 64
+    assert _pod(render({"image": {"tag": "x", "digest": digest}}))["containers"][0]["image"].endswith(
+        f"@{digest}"
+    )
+
+
+def test_no_rule_has_a_wildcard_or_reaches_for_other_rights() -> None:
+    for rule in _rules(render()):
+        words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert not any("*" in word for word in words)
+        assert (
+            not {"bind", "escalate", "impersonate", "secrets", "pods/exec", "serviceaccounts/token"} & words
+        )
+        assert "rbac.authorization.k8s.io" not in words
+
+
+def test_no_right_is_given_twice() -> None:
+    operator = [
+        each for each in render() if each["metadata"]["name"] in {"where-try-switchyard", "try-switchyard"}
+    ]
+    given = [
+        (group, resource, verb, tuple(rule.get("resourceNames", ())))
+        for rule in _rules(operator)
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+    assert len(given) == len(set(given))
+
+
+def test_namespaces_of_releases_never_share_cluster_roles() -> None:
+    names = [
+        {each["metadata"]["name"] for each in render(namespace=space) if each["kind"] == "ClusterRole"}
+        for space in ("one", "two")
+    ]
+    assert not names[0] & names[1]
+
+
+def test_users_roles_are_aggregated_and_never_write_status_or_pools() -> None:
+    roles = {
+        each["metadata"]["name"]: each
+        for each in render()
+        if any(label.endswith("/aggregate-to-edit") for label in each["metadata"]["labels"])
+    }
+    assert set(roles) == {"where-try-switchyard-view", "where-try-switchyard-edit"}
+    view, edit = roles["where-try-switchyard-view"], roles["where-try-switchyard-edit"]
+    assert set(view["rules"][0]["verbs"]) == {"get", "list", "watch"}
+    assert edit["rules"][0]["resources"] == ["inferenceworkloads"]
+    assert "rbac.authorization.k8s.io/aggregate-to-view" not in edit["metadata"]["labels"]
+
+
+def test_a_change_of_settings_restarts_the_operator() -> None:
+    def checksum(values: dict | None) -> str:
+        template = _only(render(values), "Deployment")["spec"]["template"]
+        return template["metadata"]["annotations"]["checksum/settings"]
+
+    assert checksum(None) == checksum(None)
+    assert checksum(None) != checksum({"operator": {"resyncSeconds": 61}})
+
+
+def test_settings_are_readable_yaml_with_the_metric_sources() -> None:
+    settings = yaml.safe_load(
+        _only(render(ODD_VALUES["metric sources"]), "ConfigMap")["data"]["settings.yaml"]
+    )
+    assert settings["metricSources"] == ODD_VALUES["metric sources"]["metricSources"]
+
+
+def test_definitions_are_kept_on_uninstall_unless_told_otherwise() -> None:
+    def policies(values: dict | None) -> set[str | None]:
+        return {
+            each["metadata"].get("annotations", {}).get("helm.sh/resource-policy")
+            for each in render(values)
+            if each["kind"] == "CustomResourceDefinition"
+        }
+
+    assert policies(None) == {"keep"}
+    assert policies({"crds": {"keep": False}}) == {None}
+    assert policies({"crds": {"install": False}}) == set()
+
+
+def test_definitions_are_those_of_the_repository() -> None:
+    shipped = {
+        each["metadata"]["name"]: each["spec"]
+        for each in render()
+        if each["kind"] == "CustomResourceDefinition"
+    }
+    generated = [yaml.safe_load(path.read_text()) for path in (CHART.parents[1] / "crds").glob("*.yaml")]
+    assert shipped == {each["metadata"]["name"]: each["spec"] for each in generated}
+    assert len(shipped) == 2
+
+
+def test_every_value_is_described_by_the_schema_and_documented() -> None:
+    def leaves(values: dict, path: str = "") -> set[str]:
+        found = set()
+        for name, value in values.items():
+            nested = isinstance(value, dict) and value
+            found |= leaves(value, f"{path}{name}.") if nested else {f"{path}{name}"}
+        return found
+
+    def has(schema: dict, path: str) -> bool:
+        for part in path.split("."):
+            schema = schema.get("properties", {}).get(part, schema.get("additionalProperties"))
+            if not schema:
+                return schema == {}
+        return True
+
+    schema = _chart().schema
+    undescribed = {path for path in leaves(_chart().values) if not has(schema, path)}
+    # quantities below resources are Kubernetes' own
+    assert {path for path in undescribed if not path.startswith("resources.")} == set()
