@@ -1,0 +1,130 @@
+"""Objects kept in a file: an append-only log of writes, one JSON line each, rewritten as a snapshot now and then.
+
+A line is written before anyone is told of the write, so what a client was told survives `kill -9`; whether it also
+survives a power cut is the fsync policy's: `always` (each write), `interval` (at most a second is lost) or `never`
+(the system decides). A torn last line, as a crash leaves it, is cut off on load; a broken line before others is an
+error, for then the file is not ours to guess at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from switchyard.sandbox.apiserver.resources import Json
+from switchyard.sandbox.apiserver.store import Event, ShelfKey, Store
+
+FsyncPolicy = Literal["always", "interval", "never"]
+_FSYNC_SECONDS = 1.0
+_REWRITE_BYTES = 64 * 1024 * 1024  # and at least four times the snapshot
+
+
+class BrokenJournalError(Exception):
+    """The file has a line that cannot be read before others that can."""
+
+
+class Journal:
+    """The file of one store."""
+
+    def __init__(self, path: Path, fsync: FsyncPolicy = "interval") -> None:
+        self.path = path
+        self._fsync = fsync
+        self._file = -1
+        self._synced_at = 0.0
+        self._size = 0
+        self._snapshot_size = 0
+        self._store: Store | None = None
+
+    def load_into(self, store: Store) -> None:
+        """Fills an empty store from the file and opens the file for writing."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        version, objects = 0, {}
+        if self.path.exists():
+            version, objects = _read(self.path)
+        store.restore(version, iter([(key[0], obj) for key, obj in objects.items()]))
+        self._store = store
+        self._rewrite()
+
+    def record(self, shelf_key: ShelfKey, event: Event) -> None:
+        """Writes one event."""
+        group, plural = shelf_key
+        head = orjson.dumps([event.version, group, plural, *event.key])
+        body = b"null" if event.type == "DELETED" else event.current.raw
+        self._write(b'{"at":' + head + b',"object":' + body + b"}\n")
+        if self._size > max(_REWRITE_BYTES, 4 * self._snapshot_size) and self._store is not None:
+            self._rewrite()
+
+    def close(self) -> None:
+        """Brings everything to disk and closes the file."""
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, line: bytes) -> None:
+        os.write(self._file, line)
+        self._size += len(line)
+        now = time.monotonic()
+        if self._fsync == "always" or (self._fsync == "interval" and now - self._synced_at > _FSYNC_SECONDS):
+            os.fsync(self._file)
+            self._synced_at = now
+
+    def _rewrite(self) -> None:
+        """Replaces the file by the state of the store."""
+        assert self._store is not None  # noqa: S101 load_into comes first
+        if self._file >= 0:
+            os.close(self._file)
+        temporary = self.path.with_name(self.path.name + ".new")
+        with temporary.open("wb") as out:
+            out.write(
+                orjson.dumps({"at": [self._store.resource_version, "", "", "", ""], "object": None}) + b"\n"
+            )
+            for (group, plural), stored in self._store.everything():
+                metadata = stored.obj["metadata"]
+                head = orjson.dumps(
+                    [stored.version, group, plural, metadata.get("namespace", ""), metadata["name"]]
+                )
+                out.write(b'{"at":' + head + b',"object":' + stored.raw + b"}\n")
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(self.path)
+        with contextlib.suppress(OSError):
+            directory = os.open(self.path.parent, os.O_RDONLY)
+            os.fsync(directory)
+            os.close(directory)
+        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        self._size = self._snapshot_size = self.path.stat().st_size
+
+
+def _read(path: Path) -> tuple[int, dict[tuple[ShelfKey, str, str], Json]]:
+    """The latest version and the objects in a file; a torn tail is left out."""
+    version = 0
+    objects: dict[tuple[ShelfKey, str, str], Json] = {}
+    for at, obj in _lines(path):
+        line_version, group, plural, namespace, name = at
+        version = max(version, int(line_version))
+        key = ((group, plural), namespace, name)
+        if obj is None:
+            objects.pop(key, None)
+        else:
+            objects[key] = obj
+    return version, objects
+
+
+def _lines(path: Path) -> Iterator[tuple[list[str], Json | None]]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                value = orjson.loads(line)
+                at, obj = value["at"], value["object"]
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                if lines.read(1):
+                    raise BrokenJournalError(f"{path}:{number}: {error}") from error
+                return
+            yield at, obj
