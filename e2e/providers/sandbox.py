@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-
 from e2e.providers.cluster import Capabilities, Cluster, ClusterUnavailableError, find_kubectl
 from e2e.providers.plain_http import PlainHttp
 from e2e.providers.programs import Programs, switchyard
