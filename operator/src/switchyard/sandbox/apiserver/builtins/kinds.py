@@ -189,13 +189,18 @@ def _subresources(plural: str, kind: str, flags: str) -> Iterator[Subresource]:
     yield from sorted(found, key=lambda sub: sub.name)
 
 
-def model_of(info: ResourceInfo) -> str | None:
-    """The class of the client library that describes a built-in kind, None for custom resources."""
-    return _MODELS.get((info.group, info.version, info.kind)) if info.is_builtin else None
+# Bodies of subresources and of requests that are not stored under their own name.
+_BODIES = {
+    ("", "v1", "Binding"): "V1Binding",
+    ("", "v1", "DeleteOptions"): "V1DeleteOptions",
+    ("authentication.k8s.io", "v1", "TokenRequest"): "AuthenticationV1TokenRequest",
+    ("autoscaling", "v1", "Scale"): "V1Scale",
+    ("policy", "v1", "Eviction"): "V1Eviction",
+}
 
 
 def _models() -> dict[tuple[str, str, str], str]:
-    found = {}
+    found = dict(_BODIES)
     for line in (*_STORED.strip().splitlines(), *_REVIEWS.strip().splitlines()):
         api_version, kind, *_, model = line.split()
         group, _, version = api_version.rpartition("/")
@@ -204,3 +209,17 @@ def _models() -> dict[tuple[str, str, str], str]:
 
 
 _MODELS = _models()
+
+
+def model_of_kind(api_version: str, kind: str) -> str | None:
+    """The class of the client library that describes a built-in kind, None for any other.
+
+    DeleteOptions belong to every group.
+    """
+    group, _, version = api_version.rpartition("/")
+    return _BODIES["", "v1", kind] if kind == "DeleteOptions" else _MODELS.get((group, version, kind))
+
+
+def stored_models() -> tuple[tuple[str, str], ...]:
+    """Each built-in kind's group and model, in the order of discovery's table."""
+    return tuple((group, model) for (group, _, _), model in _MODELS.items())

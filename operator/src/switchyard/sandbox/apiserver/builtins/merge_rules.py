@@ -127,7 +127,8 @@ class MergeRule:
 
 
 def _parse(words: list[str]) -> MergeRule:
-    list_type, keys, strategy, merge_key, is_atomic = "", (), "", "", False
+    list_type, strategy, merge_key, is_atomic = "", "", "", False
+    keys: tuple[str, ...] = ()
     for word in words:
         name, _, value = word.partition("=")
         if name == "map":

@@ -1,24 +1,22 @@
 """What the server itself puts into objects of built-in kinds on their way into the store.
 
-Such as a new pod's phase, QoS class, priority and tolerations, a new node's taint, a Service's address.
+Such as a new pod's phase, QoS class, priority and tolerations, a new node's taint, a Service's node ports.
 Source: the strategies of k8s.io/kubernetes/pkg/registry and the admission plug-ins Priority,
 DefaultTolerationSeconds and TaintNodesByCondition.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import random
 from collections.abc import Callable, Iterable
 
 from switchyard.sandbox.apiserver.builtins.pod_defaults import containers_of
 from switchyard.sandbox.apiserver.builtins.quantities import parse_quantity
-from switchyard.sandbox.apiserver.errors import ApiError, forbidden
+from switchyard.sandbox.apiserver.errors import forbidden
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 
-# Addresses of Services are loopback addresses: what forwards them listens there without any privilege.
-SERVICE_NETWORK = ipaddress.ip_network("127.96.0.0/12")
 NODE_PORTS = range(30000, 32768)
+_WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 _TOLERATION_SECONDS = 300
 _NOT_READY = {"effect": "NoSchedule", "key": "node.kubernetes.io/not-ready"}
 
@@ -113,36 +111,16 @@ def prepare_namespace(namespace: Json) -> None:
 
 
 def prepare_service(service: Json, old: Json | None, services: ServiceList) -> None:
-    """Gives a Service its addresses and node ports and keeps those it has, in place. Raises 422 for a taken one."""
+    """Gives a Service the node ports that its type has, and keeps those that it had, in place."""
     spec = service["spec"]
-    if spec["type"] == "ExternalName":
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
-            spec.pop(field, None)
-        return
     before = (old or {}).get("spec", {})
-    if not spec.get("clusterIP"):
-        spec["clusterIP"] = before.get("clusterIP", "")
-    if spec["clusterIP"] != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
-        spec.pop("clusterIPs", None)
-    if not spec["clusterIP"]:
-        spec["clusterIP"] = _free_address({s["spec"].get("clusterIP", "") for s in services()})
-    spec.setdefault("clusterIPs", [spec["clusterIP"]])
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    if spec["type"] in ("NodePort", "LoadBalancer"):
+    if spec["type"] == "ExternalName":
+        spec.pop("internalTrafficPolicy", None)
+    elif spec["type"] in _WITH_NODE_PORTS:
         _set_node_ports(spec, before, services)
-    else:
+    elif before.get("type") in _WITH_NODE_PORTS:
         for port in spec.get("ports") or ():
-            if port.get("nodePort") and before.get("type") in ("NodePort", "LoadBalancer"):
-                del port["nodePort"]
-
-
-def _free_address(taken: set[str]) -> str:
-    while True:
-        host = random.randrange(10, SERVICE_NETWORK.num_addresses - 1)  # noqa: S311  # an address, not a secret
-        address = str(SERVICE_NETWORK[host])
-        if address not in taken:
-            return address
+            port.pop("nodePort", None)
 
 
 def _set_node_ports(spec: Json, before: Json, services: ServiceList) -> None:
@@ -156,19 +134,3 @@ def _set_node_ports(spec: Json, before: Json, services: ServiceList) -> None:
         if port.get("nodePort"):
             continue
         port["nodePort"] = kept.get((port.get("protocol"), port.get("port"))) or random.choice(free)  # noqa: S311  # a port, not a secret
-
-
-def check_pod_service_account(info: ResourceInfo, pod: Json, is_there: Callable[[str], bool]) -> None:
-    """Raises 403 for a pod that names a service account which does not exist."""
-    name = pod["spec"].get("serviceAccountName")
-    if name and name != "default" and not is_there(name):
-        namespace = pod["metadata"].get("namespace", "")
-        raise _no_account(
-            info,
-            pod,
-            f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found',
-        )
-
-
-def _no_account(info: ResourceInfo, pod: Json, why: str) -> ApiError:
-    return forbidden(info, pod["metadata"].get("name", ""), why)

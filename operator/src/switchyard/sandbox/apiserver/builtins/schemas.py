@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from switchyard.sandbox.apiserver.builtins.merge_rules import (
@@ -46,7 +46,7 @@ MICRO_TIME_FORMAT = "date-time-micro"
 _ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 
-@lru_cache(maxsize=None)
+@cache
 def component(model: str) -> Schema:
     """The schema of one model with `$ref` to other models by bare name; KeyError when the library lacks it."""
     import kubernetes.client  # noqa: PLC0415  # a third of a second that a server without built-in objects saves
@@ -122,7 +122,7 @@ def _summary(docstring: str) -> str:
     return docstring.split("Attributes:", maxsplit=1)[0].strip().removesuffix("The version of the OpenAPI")
 
 
-@lru_cache(maxsize=None)
+@cache
 def inline_schema(model: str) -> Schema:
     """The schema of a model with all references resolved, without `required`.
 
@@ -169,3 +169,11 @@ def reachable_models(model: str) -> dict[str, Schema]:
         found[name] = {"type": "object", **_ANY} if name in OPAQUE_MODELS else component(name)
         waiting.extend(references(found[name]))
     return found
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """The version and the bare name in a model's name: `v1` and `Event` of CoreV1Event."""
+    match = re.fullmatch(r"(?:[A-Z][a-z]+)?(V\d+(?:(?:alpha|beta)\d+)?)([A-Z].*)", model)
+    if match is None:
+        raise ValueError(model)
+    return match[1].lower(), match[2]
