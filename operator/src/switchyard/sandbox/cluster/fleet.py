@@ -13,6 +13,21 @@ import yaml
 from switchyard.sandbox.cluster.quantities import parse_quantity
 
 _PODS_PER_NODE = "110"
+_FIELDS = frozenset(
+    (
+        "name",
+        "nodes",
+        "instanceType",
+        "region",
+        "zones",
+        "arch",
+        "cpu",
+        "memory",
+        "devices",
+        "labels",
+        "taints",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,9 @@ def load_fleet(name: str) -> tuple[NodeSpec, ...]:
     except yaml.YAMLError as error:
         raise ValueError(f"{name}: not YAML: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("pools"), list):
-        raise ValueError(f"{name}: a fleet is a mapping with a list `pools`")
+        raise ValueError(  # noqa: TRY004  (the file's content is wrong, not an argument's type)
+            f"{name}: a fleet is a mapping with a list `pools`"
+        )
     return read_fleet(document["pools"])
 
 
@@ -53,10 +70,7 @@ def read_fleet(pools: list[dict[str, Any]]) -> tuple[NodeSpec, ...]:
     for number, pool in enumerate(pools, start=1):
         if not isinstance(pool, dict) or not pool.get("name"):
             raise ValueError(f"pool {number}: a pool is a mapping with a name")
-        known = {
-            "name", "nodes", "instanceType", "region", "zones", "arch", "cpu", "memory", "devices", "labels", "taints",
-        }  # fmt: skip
-        strange = set(pool) - known
+        strange = set(pool) - _FIELDS
         if strange:
             raise ValueError(f"pool {pool['name']}: unknown {', '.join(sorted(strange))}")
         nodes.extend(_read_pool(pool))

@@ -318,7 +318,8 @@ def _is_ours(pod: Json) -> bool:
     spec = pod["spec"]
     if pod["metadata"].get("deletionTimestamp") or spec.get("schedulingGates"):
         return False
-    return spec.get("schedulerName", "default-scheduler") == "default-scheduler"
+    scheduler: str = spec.get("schedulerName", "default-scheduler")
+    return scheduler == "default-scheduler"
 
 
 def _has_new_wish(old: Json, new: Json) -> bool:
