@@ -60,6 +60,7 @@ class _Retry:
     decision: ObjectDecision
     attempt: int
     due_at: float
+    problem: str  # empty for a conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,6 @@ class Reconciler:
         self, decisions: Decisions
     ) -> tuple[Counter[tuple[str, str, str]], dict[ObjectKey, str]]:
         counts: Counter[tuple[str, str, str]] = Counter()
-        failures: dict[ObjectKey, str] = {}
         free = asyncio.Semaphore(self.settings.write_concurrency)
         wanted = {_key(decision) for decision in decisions.objects}
         self._retries = {key: retry for key, retry in self._retries.items() if key in wanted}
@@ -149,20 +149,17 @@ class Reconciler:
         async def write_one(decision: ObjectDecision) -> None:
             try:
                 async with free:
-                    problem = await self._write_object(decision, counts)
+                    await self._write_object(decision, counts)
             except Exception as error:
                 # a bug met in one object must not stop the others
                 logger.exception("writing an object failed", extra={"object": "/".join(_key(decision))})
-                self._hold_back(decision, self.backoff)
-                problem = f"bug: {type(error).__name__}"
-            if problem:
-                failures[_key(decision)] = problem
+                self._hold_back(decision, self.backoff, f"bug: {type(error).__name__}")
 
         async with asyncio.TaskGroup() as tasks:
             for decision in decisions.objects:
                 if not self._is_held_back(decision):
                     tasks.create_task(write_one(decision))
-        return counts, failures
+        return counts, {key: retry.problem for key, retry in self._retries.items() if retry.problem}
 
     def _is_held_back(self, decision: ObjectDecision) -> bool:
         retry = self._retries.get(_key(decision))
@@ -170,11 +167,11 @@ class Reconciler:
             return False
         return self.clock.monotonic_seconds() < retry.due_at
 
-    async def _write_object(self, decision: ObjectDecision, counts: Counter[tuple[str, str, str]]) -> str:
-        """What went wrong, or nothing. The first effect that fails ends this object's pass."""
+    async def _write_object(self, decision: ObjectDecision, counts: Counter[tuple[str, str, str]]) -> None:
+        """Send one object's effects in order. The first that fails ends this object's pass."""
         for step in self._steps(decision):
             if not self.may_act():
-                return ""
+                return
             result = await step.send()
             counts[step.kind, step.verb, type(result).__name__.lower()] += 1
             match result:
@@ -185,15 +182,17 @@ class Reconciler:
                     continue
                 case Conflict():
                     self._own_writes.forget(_key(decision))
-                    self._hold_back(decision, self.conflict_backoff)
-                    return ""
+                    self._hold_back(decision, self.conflict_backoff, "")
+                    return
                 case Denied() | Failed():
                     self._note_refusal(decision, step, result)
-                    return self._report_failure(decision, step, result)
-        self._retries.pop(_key(decision), None)
+                    self._report_failure(decision, step, result)
+                    return
+        recovered = self._retries.pop(_key(decision), None)
+        if recovered is not None and recovered.problem:
+            logger.info("writes go through again", extra={"object": "/".join(_key(decision))})
         if self._refusals.pop(_key(decision), None) is not None:
             self.debounce.trigger()  # the condition that told of it has to go
-        return ""
 
     def _steps(self, decision: ObjectDecision) -> Iterator[_Step]:
         children = [
@@ -210,7 +209,7 @@ class Reconciler:
         if decision.status is not None:
             send = partial(self.writer.write_status, decision.status)
             told.insert(0, _Step(decision.status.kind, "status", send))
-        # a status tells what has been done, so it comes last; one that tells of a refusal can't wait for success
+        # a status tells what was done, so it comes last; one that tells of a refusal can't wait
         yield from (*told, *children) if _key(decision) in self._refusals else (*children, *told)
 
     def _note_refusal(self, decision: ObjectDecision, step: _Step, result: Denied | Failed) -> None:
@@ -228,23 +227,26 @@ class Reconciler:
         elif written.observed is not None:
             self._own_writes.remember(written.observed, now_seconds)
 
-    def _report_failure(self, decision: ObjectDecision, step: _Step, result: Denied | Failed) -> str:
-        at_least = result.retry_after_seconds if isinstance(result, Failed) else 0.0
-        delay = self._hold_back(decision, self.backoff, at_least)
+    def _report_failure(self, decision: ObjectDecision, step: _Step, result: Denied | Failed) -> None:
         problem = f"{step.verb} {step.kind}: {result.message}"
-        logger.warning(
-            "a write failed; the rest of this object waits",
-            extra={"object": "/".join(_key(decision)), "problem": problem, "retry_in_seconds": delay},
-        )
-        return problem
+        known = self._retries.get(_key(decision))
+        at_least = result.retry_after_seconds if isinstance(result, Failed) else 0.0
+        self._hold_back(decision, self.backoff, problem, at_least)
+        if known is None or known.problem != problem:
+            logger.warning(
+                "a write failed; the rest of this object waits",
+                extra={"object": "/".join(_key(decision)), "problem": problem},
+            )
 
-    def _hold_back(self, decision: ObjectDecision, backoff: Backoff, at_least_seconds: float = 0.0) -> float:
+    def _hold_back(
+        self, decision: ObjectDecision, backoff: Backoff, problem: str, at_least_seconds: float = 0.0
+    ) -> None:
         key = _key(decision)
         before = self._retries.get(key)
         attempt = 0 if before is None else before.attempt + 1
         delay = max(at_least_seconds, backoff.delay_seconds(attempt))
-        self._retries[key] = _Retry(decision, attempt, self.clock.monotonic_seconds() + delay)
-        return round(delay, 1)
+        due_at = self.clock.monotonic_seconds() + delay
+        self._retries[key] = _Retry(decision, attempt, due_at, problem)
 
 
 def _key(decision: ObjectDecision) -> ObjectKey:

@@ -1,0 +1,180 @@
+"""The loop's reader and writer ports on a real API server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from switchyard.adapters.connection import Answer, Connection, refusal_of
+from switchyard.adapters.events import EventRecorder
+from switchyard.adapters.observed import WatchMemory
+from switchyard.adapters.projection import (
+    controller_uid,
+    project_child,
+    project_pool,
+    project_workload,
+)
+from switchyard.adapters.resources import (
+    BY_KIND,
+    CHILDREN,
+    NAMESPACES,
+    NODES,
+    POD_TEMPLATES,
+    PODS,
+    POOLS,
+    WORKLOADS,
+    Resource,
+)
+from switchyard.api.labels import MANAGED_BY
+from switchyard.core.decisions import Apply, Delete, EventNote, StatusWrite
+from switchyard.core.world import Pool, Settings, Unreadable, Workload, World
+from switchyard.engine.ports import Conflict, Denied, NotSynced, Observed, WriteResult, Written
+
+logger = logging.getLogger(__name__)
+
+APPLY_PATCH = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+
+
+@dataclass
+class IndexReader:
+    """Worlds from kopf's indexes."""
+
+    memory: WatchMemory
+    settings: Settings
+    missing: tuple[str, ...] = ("the first list of every kind",)
+
+    def snapshot(self, now: datetime) -> World | NotSynced:
+        if not self.memory.is_complete:
+            return NotSynced(self.missing)
+        pools, workloads = self._values(POOLS), self._values(WORKLOADS)
+        return World(
+            now=now,
+            pools=tuple(p for p in pools if isinstance(p, Pool)),
+            workloads=tuple(w for w in workloads if isinstance(w, Workload)),
+            unreadable=tuple(u for u in (*pools, *workloads) if isinstance(u, Unreadable)),
+            nodes=tuple(self._values(NODES)),
+            pods=tuple(self._values(PODS)),
+            children=tuple(
+                sorted(
+                    (child for resource in CHILDREN for child in self._values(resource)),
+                    key=lambda child: (child.meta.namespace, child.meta.name, child.kind),
+                )
+            ),
+            pod_templates=tuple(self._values(POD_TEMPLATES)),
+            namespaces={entry.name: entry.value for entry in self.memory.entries(NAMESPACES.plural)},
+            settings=self.settings,
+        )
+
+    def _values(self, resource: Resource) -> list[Any]:
+        # two entries of one name: the first was deleted unseen and made anew; the later one is in place
+        by_name = {(entry.namespace, entry.name): entry for entry in self.memory.entries(resource.plural)}
+        return [by_name[key].value for key in sorted(by_name) if by_name[key].value is not None]
+
+
+@dataclass
+class KubernetesWriter:
+    """Writes with preconditions; never a spec, label or annotation of a user's object."""
+
+    connection: Connection
+    memory: WatchMemory
+    recorder: EventRecorder
+
+    async def apply(self, apply: Apply) -> WriteResult:
+        """Server-side apply. A name that is new to us is looked up first: what another owns is left alone."""
+        body = apply.body
+        resource = BY_KIND[str(body["kind"])]
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        uid = self.memory.uid_of(resource.plural, namespace, name)
+        if not uid:
+            found = await self.connection.request("GET", resource.path(namespace, name))
+            if not isinstance(found, Answer):
+                return found
+            if found.is_success and not _is_same_owner(found.body, body):
+                return Denied(409, _taken(resource, namespace, name, found.body), is_name_taken=True)
+            if not found.is_success and found.status != 404:
+                return refusal_of(found)
+            uid = found.body["metadata"]["uid"] if found.is_success else ""
+        if uid:  # exactly the object that we looked at, or a conflict
+            body = {**body, "metadata": {**body["metadata"], "uid": uid}}
+        answer = await self.connection.request(
+            "PATCH",
+            resource.path(namespace, name),
+            # without force an object that appeared since the look above is a conflict, not ours to take
+            query={"fieldManager": apply.manager, "force": "true" if uid else "false"},
+            body=body,
+            content_type=APPLY_PATCH,
+        )
+        return _result(answer, project_child)
+
+    async def delete(self, delete: Delete) -> WriteResult:
+        """Delete exactly this object in exactly this state; its dependents go in the background."""
+        child = delete.child
+        resource, meta = BY_KIND[child.kind], child.meta
+        answer = await self.connection.request(
+            "DELETE",
+            resource.path(meta.namespace, meta.name),
+            body={
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "propagationPolicy": "Background",
+                "preconditions": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+            },
+        )
+        if isinstance(answer, Answer) and answer.status == 404:
+            return Written()
+        if isinstance(answer, Answer) and answer.is_success:
+            return Written()
+        return _result(answer, project_child)
+
+    async def write_status(self, write: StatusWrite) -> WriteResult:
+        """Replace the status as a whole, if nobody wrote the object since we looked.
+
+        A JSON patch, because a merge patch would leave behind what the new status no longer has.
+        """
+        resource, meta = BY_KIND[write.kind], write.meta
+        answer = await self.connection.request(
+            "PATCH",
+            resource.path(meta.namespace, meta.name, "status"),
+            query={"fieldManager": "switchyard-status"},
+            body=[
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
+                {"op": "add", "path": "/status", "value": write.status},
+            ],
+            content_type=JSON_PATCH,
+        )
+        if isinstance(answer, Answer) and answer.status == 404:
+            return Conflict("gone")
+        return _result(answer, project_pool if write.kind == POOLS.kind else project_workload)
+
+    async def record_event(self, note: EventNote) -> WriteResult:
+        return await self.recorder.record(note)
+
+
+def _result(answer: Answer | Any, project: Any) -> WriteResult:
+    if not isinstance(answer, Answer):
+        failed: WriteResult = answer
+        return failed
+    if not answer.is_success:
+        return refusal_of(answer)
+    observed: Observed = project(answer.body)
+    return Written(observed)
+
+
+def _is_same_owner(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """True when the object in place belongs to the same workload: an earlier process of ours made it."""
+    labels = found["metadata"].get("labels") or {}
+    return labels.get(MANAGED_BY) == "switchyard" and controller_uid(found) == controller_uid(wanted)
+
+
+def _taken(resource: Resource, namespace: str, name: str, found: Mapping[str, Any]) -> str:
+    labels = found["metadata"].get("labels") or {}
+    whose = labels.get(MANAGED_BY)
+    return (
+        f"{resource.kind} {namespace}/{name} exists and is not ours"
+        + (f" (managed by {whose})" if whose else "")
+        + "; rename or delete it, or rename the workload"
+    )

@@ -1,0 +1,54 @@
+"""The rights that the operator uses, as data: the chart's roles are made from it and a test holds them equal.
+
+Nothing is listed that no code asks for: no secrets, no wildcard, no verb on pods or nodes but looking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from switchyard.api import GROUP
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """As in rbac.authorization.k8s.io/v1; `why` is for the reader of the chart."""
+
+    api_groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+
+
+_LOOK = ("list", "watch")
+_KEEP = ("get", "list", "watch", "create", "patch", "delete")
+
+CLUSTER_RULES = (
+    PolicyRule((GROUP,), ("acceleratorpools", "inferenceworkloads"), _LOOK, "what users ask for"),
+    PolicyRule(
+        (GROUP,),
+        ("acceleratorpools/status", "inferenceworkloads/status"),
+        ("patch",),
+        "what came of it; never a spec",
+    ),
+    # `blockOwnerDeletion` on children of a workload: OwnerReferencesPermissionEnforcement asks for this right
+    PolicyRule(
+        (GROUP,),
+        ("inferenceworkloads/finalizers",),
+        ("update",),
+        "children that block their owner's deletion",
+    ),
+    PolicyRule(("",), ("nodes", "pods", "namespaces"), _LOOK, "devices, who holds them, who may use a pool"),
+    PolicyRule(("",), ("podtemplates",), _LOOK, "templates that variants refer to"),
+    PolicyRule(("apps",), ("deployments",), _KEEP, "the replicas of a workload"),
+    PolicyRule(("",), ("services",), _KEEP, "the addresses of a workload"),
+    PolicyRule(("policy",), ("poddisruptionbudgets",), _KEEP, "protection from voluntary evictions"),
+    PolicyRule(("",), ("events",), ("create", "patch"), "transitions, counted"),
+)
+
+# In the operator's own namespace only.
+NAMESPACE_RULES = (
+    PolicyRule(
+        ("coordination.k8s.io",), ("leases",), ("get", "create", "update"), "one replica acts at a time"
+    ),
+)

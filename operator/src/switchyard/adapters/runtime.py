@@ -1,0 +1,230 @@
+"""The operator process put together: connect, serve probes, wait for the CRDs, watch, elect, loop.
+
+Every part is one task. The first that ends, ends the process: with 0 after SIGTERM or SIGINT, with 1
+otherwise, and whoever runs us (kubelet) starts a new one. Nothing limps on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from switchyard.adapters import kopf_handlers
+from switchyard.adapters.audit import WatchAudit
+from switchyard.adapters.cluster import IndexReader, KubernetesWriter
+from switchyard.adapters.connection import Answer, Connection, connect
+from switchyard.adapters.events import EventRecorder
+from switchyard.adapters.health import Health, serve
+from switchyard.adapters.kopf_settings import build_settings
+from switchyard.adapters.lease import KubernetesLease
+from switchyard.adapters.metric_sources import MetricSourceProbe
+from switchyard.adapters.metrics import Metrics
+from switchyard.adapters.observed import WatchMemory
+from switchyard.adapters.resources import POOLS, WORKLOADS
+from switchyard.api import GROUP, VERSION
+from switchyard.core.decide import decide
+from switchyard.core.world import Settings
+from switchyard.engine.backoff import Backoff
+from switchyard.engine.debounce import Debounce
+from switchyard.engine.leader import LeaderElection, LeaseLost
+from switchyard.engine.reconciler import LoopSettings, Reconciler
+from switchyard.engine.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME = "switchyard-operator"
+# kopf gets this long to close its watches after the stop
+_STOP_TIMEOUT_SECONDS = 10.0
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic_seconds(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this process runs, as opposed to what it decides (OperatorSettings)."""
+
+    settings: OperatorSettings
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None  # of the lease; default: the one we run in
+    lease_name: str = LEASE_NAME
+    is_electing: bool = True
+    host: str = "0.0.0.0"
+    port: int = 8080
+
+
+class Operator:
+    """The wired parts. `run` returns the exit code."""
+
+    def __init__(self, options: Options, connection: Connection) -> None:
+        self.options = options
+        self.connection = connection
+        self.clock = SystemClock()
+        self.identity = own_identity()
+        self.debounce = Debounce()
+        self.memory = WatchMemory(connection, self.debounce)
+        self.metrics = Metrics()
+        self.audit = WatchAudit(connection, self.memory)
+        self.metrics.follow_watches(self.audit)
+        self.election = LeaderElection(
+            KubernetesLease(
+                connection, options.namespace or connection.default_namespace, options.lease_name
+            ),
+            self.clock,
+            self.identity,
+            on_change=self.metrics.set_leader,
+        )
+        settings = options.settings
+        self.reader = IndexReader(
+            self.memory, Settings(currency=settings.currency, price_max_age_days=settings.price_max_age_days)
+        )
+        self.loop = Reconciler(
+            reader=self.reader,
+            writer=KubernetesWriter(connection, self.memory, EventRecorder(connection, self.identity)),
+            clock=self.clock,
+            decide=decide,
+            observer=self.metrics,
+            debounce=self.debounce,
+            settings=LoopSettings(settings.resync.seconds, settings.concurrency),
+            may_act=self._may_act,
+        )
+        self.probe = MetricSourceProbe(settings.metric_sources, self.metrics.set_source_up)
+        self.health = Health(
+            self.metrics,
+            self.audit,
+            settings.resync.seconds,
+            time.monotonic,
+            is_leading=self._may_act,
+            is_elected=lambda: not options.is_electing or self.election.elected.is_set(),
+            task_problems=dict,
+        )
+        self._stop = asyncio.Event()
+        self._stop_kopf = asyncio.Event()
+
+    async def run(self) -> int:
+        """0 after a signal, 1 when a part ended by itself."""
+        self._listen_to_signals()
+        server, address = await serve(self.health, self.options.host, self.options.port)
+        logger.info("serving probes and metrics", extra={"address": address, "identity": self.identity})
+        if not self.options.is_electing:
+            self.metrics.set_leader(True)
+        parts: dict[str, Coroutine[Any, Any, None]] = {
+            "watches": self._watch(),
+            "loop": self._loop_while_leading(),
+            "audit": self.audit.run(),
+            "metric sources": self.probe.run(),
+            "signal": self._wait_for_stop(),
+        }
+        if self.options.is_electing:
+            parts["election"] = self.election.run()
+        tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return _exit_code(done)
+        finally:
+            await self._shut_down(tasks)
+            await server.cleanup()
+            await self.connection.close()
+
+    def _may_act(self) -> bool:
+        return not self.options.is_electing or self.election.is_leading
+
+    async def _loop_while_leading(self) -> None:
+        if self.options.is_electing:
+            await self.election.elected.wait()
+        await self.loop.run()
+
+    async def _watch(self) -> None:
+        await self._wait_for_definitions()
+        others = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=kopf_handlers.registry,
+            settings=build_settings(),
+            memo=self.memory,
+            clusterwide=True,
+            stop_flag=self._stop_kopf,
+        )
+        self._listen_to_signals()  # kopf has just taken them for itself: it would stop before the loop does
+        await kopf.run_tasks(tasks, ignored=others)
+
+    async def _wait_for_definitions(self) -> None:
+        """Until the API serves our kinds: kopf, told not to scan, would never notice them later."""
+        wanted = {POOLS.plural, WORKLOADS.plural}
+        missing: set[str] | None = None
+        for delay in Backoff(base_seconds=0.5, ceiling_seconds=10.0):
+            answer = await self.connection.request("GET", f"/apis/{GROUP}/{VERSION}")
+            served = answer.body.get("resources") or () if isinstance(answer, Answer) else ()
+            still_missing = wanted - {resource["name"] for resource in served}
+            if not still_missing:
+                self.reader.missing = ("the first list of every kind",)
+                return
+            names = tuple(sorted(f"CustomResourceDefinition {name}.{GROUP}" for name in still_missing))
+            if still_missing != missing:
+                why = answer.message if not isinstance(answer, Answer) or not answer.is_success else ""
+                logger.warning("waiting for our kinds", extra={"missing": ", ".join(names), "problem": why})
+            missing, self.reader.missing = still_missing, names
+            await asyncio.sleep(delay)
+
+    async def _wait_for_stop(self) -> None:
+        await self._stop.wait()
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop.set)
+
+    async def _shut_down(self, tasks: set[asyncio.Task[None]]) -> None:
+        """No more writes, then the lease to another, then the watches."""
+        by_name = {task.get_name(): task for task in tasks}
+        watches = by_name.pop("watches")
+        for task in by_name.values():
+            task.cancel()
+        await asyncio.gather(*by_name.values(), return_exceptions=True)
+        if self.options.is_electing:
+            await self.election.release()
+        self._stop_kopf.set()
+        await asyncio.wait({watches}, timeout=_STOP_TIMEOUT_SECONDS)
+        watches.cancel()
+        await asyncio.gather(watches, return_exceptions=True)
+
+
+async def run_operator(options: Options) -> int:
+    """Connect and run until a signal or a fault; the exit code."""
+    operator = Operator(options, await connect(options.kubeconfig, options.context))
+    return await operator.run()
+
+
+def own_identity() -> str:
+    """Who we are in the lease. In a pod: the same after a restart of the container, which can't overlap."""
+    pod, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
+    return f"{pod}_{uid}" if pod and uid else f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}"
+
+
+def _exit_code(done: set[asyncio.Task[None]]) -> int:
+    if any(task.get_name() == "signal" for task in done):
+        logger.info("stopping")
+        return 0
+    for task in done:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LeaseLost):
+            logger.error("leadership lost; ending so that only one acts", extra={"problem": str(error)})
+        else:
+            logger.error("a part of the operator ended", extra={"part": task.get_name()}, exc_info=error)
+    return 1
