@@ -146,6 +146,7 @@ class NodeAgents:
 
     async def _report(self, state: NodeState) -> None:
         status = node_body(state, self._book)["status"]
+        status["addresses"].insert(0, {"$patch": "replace"})  # another life of this node had other ones
         changed = await self._client.patch(
             NODES, "", state.spec.name, {"status": status}, subresource="status", content_type=STRATEGIC_PATCH
         )

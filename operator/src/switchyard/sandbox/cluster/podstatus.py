@@ -24,13 +24,13 @@ def build_status(
         "phase": "Pending" if is_waiting else "Running",
         "startTime": started_at,
         "hostIP": host,
-        "hostIPs": [{"ip": host}],
+        "hostIPs": _address_list(pod, "hostIPs", host),
         "containerStatuses": [_container_status(pod, run) for run in runs],
         "observedGeneration": pod["metadata"].get("generation", 1),
     }
     if address:
         status["podIP"] = address
-        status["podIPs"] = [{"ip": address}]
+        status["podIPs"] = _address_list(pod, "podIPs", address)
     init = pod["spec"].get("initContainers") or []
     if init:
         status["initContainerStatuses"] = [_init_status(pod, container, started_at) for container in init]
@@ -43,6 +43,13 @@ def build_status(
     ]
     status["conditions"] = conditions
     return status
+
+
+def _address_list(pod: Json, name: str, address: str) -> list[Json]:
+    """The list with this address alone: a strategic merge would add to another that stands there."""
+    present = (pod.get("status") or {}).get(name) or []
+    wanted = [{"ip": address}]
+    return wanted if present in ([], wanted) else [{"$patch": "replace"}, *wanted]
 
 
 def _ready(pod: Json, kind: str, unready: list[str]) -> Json:
