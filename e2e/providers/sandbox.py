@@ -65,6 +65,6 @@ def _read(kubeconfig: Path, directory: Path, *, has_fleet: bool) -> Cluster:
 
 
 def _compact(http: PlainHttp) -> None:
-    answer = http.post("/sandbox/v1/faults", {"compact": True})
+    answer = http.post("/sandbox/v1/faults", {"kind": "compact-history"})
     if answer.code >= 300:
         raise ClusterUnavailableError(f"the sandbox did not compact its history: {answer.text}")

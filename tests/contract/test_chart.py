@@ -9,6 +9,10 @@ import helm_python
 import pytest
 import yaml
 
+from switchyard.adapters.rbac import CLUSTER_RULES, NAMESPACE_RULES, PolicyRule
+from switchyard.cli.operator import command as operator_command
+from switchyard.engine.settings import OperatorSettings, parse_settings
+
 CHART = Path(__file__).parents[2] / "charts" / "switchyard"
 ODD_VALUES = {
     "two replicas": {"replicaCount": 2},
@@ -33,10 +37,18 @@ ODD_VALUES = {
     "names that need quotes": {"podAnnotations": {"yes": "true", "version": "1.0"}, "nameOverride": "on"},
     "a long name": {"fullnameOverride": "x" * 63},
     "metric sources": {
-        "metricSources": [{"name": "prom", "type": "prometheus", "url": "http://prometheus:9090"}]
+        "metricSources": [
+            {"name": "open", "type": "prometheus", "url": "http://prometheus:9090"},
+            {
+                "name": "guarded",
+                "type": "prometheus",
+                "url": "https://prometheus:9090",
+                "tokenSecret": {"name": "prometheus", "key": "bearer"},
+            },
+        ]
     },
     "extra arguments": {
-        "operator": {"extraArgs": ["--flag=a b"], "extraEnv": [{"name": "TZ", "value": "UTC"}]}
+        "operator": {"extraArgs": ["--no-leader-elect"], "extraEnv": [{"name": "TZ", "value": "UTC"}]}
     },
 }
 
@@ -94,8 +106,8 @@ def test_rendered_objects_are_named_labelled_and_unique(values: dict | None) -> 
         ({"replicas": 2}, "replicas"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"image": {"digest": "latest"}}, "digest"),
-        ({"operator": {"logLevel": "loud"}}, "logLevel"),
-        ({"operator": {"resyncSeconds": 0}}, "resyncSeconds"),
+        ({"operator": {"logFormat": "xml"}}, "logFormat"),
+        ({"settings": {"resync": "often"}}, "resync"),
         ({"metricSources": [{"name": "p", "type": "prometheus", "url": "file:///etc"}]}, "url"),
         ({"metricSources": [{"name": "P!", "type": "prometheus", "url": "http://p"}]}, "name"),
         ({"metrics": {"port": 80}}, "port"),
@@ -125,7 +137,7 @@ def test_the_pod_is_admitted_by_the_restricted_standard(values: dict | None) -> 
     assert pod["securityContext"].get("runAsUser") != 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-    assert all({"configMap", "emptyDir"} & volume.keys() for volume in pod["volumes"])
+    assert all({"configMap", "emptyDir", "secret"} & volume.keys() for volume in pod["volumes"])
     for container in pod["containers"]:
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
@@ -139,6 +151,16 @@ def test_the_container_is_probed_bounded_and_told_who_it_is() -> None:
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert container["resources"]["limits"]["memory"]
     assert {env["name"] for env in container["env"]} >= {"POD_NAME", "POD_NAMESPACE"}
+
+
+@pytest.mark.parametrize("values", [None, *ODD_VALUES.values()], ids=["defaults", *ODD_VALUES])
+def test_the_operator_understands_its_arguments(values: dict | None) -> None:
+    (container,) = _pod(render(values))["containers"]
+    subcommand, *arguments = container["args"]
+    assert subcommand == "operator"
+    context = operator_command.make_context("operator", arguments)
+    assert context.params["config_file"] == "/etc/switchyard/settings.yaml"
+    assert context.params["listen"] == f"0.0.0.0:{container['ports'][0]['containerPort']}"
 
 
 def test_a_digest_wins_over_the_tag() -> None:
@@ -199,14 +221,28 @@ def test_a_change_of_settings_restarts_the_operator() -> None:
         return template["metadata"]["annotations"]["checksum/settings"]
 
     assert checksum(None) == checksum(None)
-    assert checksum(None) != checksum({"operator": {"resyncSeconds": 61}})
+    assert checksum(None) != checksum({"settings": {"resync": "61s"}})
 
 
-def test_settings_are_readable_yaml_with_the_metric_sources() -> None:
-    settings = yaml.safe_load(
-        _only(render(ODD_VALUES["metric sources"]), "ConfigMap")["data"]["settings.yaml"]
-    )
-    assert settings["metricSources"] == ODD_VALUES["metric sources"]["metricSources"]
+def _settings(values: dict | None) -> OperatorSettings:
+    return parse_settings(yaml.safe_load(_only(render(values), "ConfigMap")["data"]["settings.yaml"]))
+
+
+def test_the_operator_reads_the_rendered_settings_and_the_defaults_are_its_own() -> None:
+    assert _settings(None) == OperatorSettings()
+    changed = {"currency": "EUR", "priceMaxAgeDays": 7, "resync": "5m", "concurrency": 3}
+    assert _settings({"settings": changed}).model_dump(by_alias=True, exclude={"metric_sources"}) == changed
+
+
+def test_metric_sources_reach_the_operator_and_their_tokens_are_mounted() -> None:
+    values = ODD_VALUES["metric sources"]
+    unguarded, guarded = _settings(values).metric_sources
+    assert (unguarded.name, unguarded.token_file) == ("open", None)
+    pod = _pod(render(values))
+    mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    (volume,) = [volume for volume in pod["volumes"] if "secret" in volume]
+    assert volume["secret"] == {"secretName": "prometheus", "items": [{"key": "bearer", "path": "token"}]}
+    assert guarded.token_file == f"{mounted[volume['name']]}/token"
 
 
 def test_definitions_are_kept_on_uninstall_unless_told_otherwise() -> None:
@@ -252,3 +288,15 @@ def test_every_value_is_described_by_the_schema_and_documented() -> None:
     undescribed = {path for path in leaves(_chart().values) if not has(schema, path)}
     # quantities below resources are Kubernetes' own
     assert {path for path in undescribed if not path.startswith("resources.")} == set()
+
+
+def test_the_roles_are_exactly_the_rights_that_the_code_declares() -> None:
+    def declared(rules: tuple[PolicyRule, ...]) -> list[dict]:
+        return [
+            {"apiGroups": [*rule.api_groups], "resources": [*rule.resources], "verbs": [*rule.verbs]}
+            for rule in rules
+        ]
+
+    roles = {each["metadata"]["name"]: each for each in render() if each["kind"] in {"ClusterRole", "Role"}}
+    assert roles["where-try-switchyard"]["rules"] == declared(CLUSTER_RULES)
+    assert roles["try-switchyard"]["rules"] == declared(NAMESPACE_RULES)
