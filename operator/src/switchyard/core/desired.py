@@ -1,0 +1,149 @@
+"""The children that a placed workload should have: pure builders, one per kind.
+
+Per track a Deployment and a Service; per workload a stable Service, whose selector names the track that
+serves, and a PodDisruptionBudget. All are owned by the workload: deleting it deletes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from switchyard.api import GROUP, VERSION, labels
+from switchyard.core.drift import seal
+from switchyard.core.naming import label_value, track_name
+from switchyard.core.placement.facts import PoolFacts
+from switchyard.core.pods import build_pod_spec
+from switchyard.core.world import PodTemplate, Workload
+
+MANAGER = "switchyard"
+_REVISIONS_KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One way of serving that a workload has or should have."""
+
+    name: str
+    variant: str
+    pool: str
+    replicas: int
+    unit_devices: int
+
+
+def name_track(workload: Workload, variant: str, pool: str) -> str:
+    """The name of the Deployment and Service of that variant in that pool."""
+    return track_name(workload.meta.name, variant, pool)
+
+
+def child_labels(workload: Workload, track: Track | None = None) -> dict[str, str]:
+    """Labels of a child; with a track also those that tell tracks apart."""
+    found = {labels.MANAGED_BY: MANAGER, labels.WORKLOAD: label_value(workload.meta.name)}
+    if track is not None:
+        found[labels.TRACK] = track.name
+        found[labels.VARIANT] = label_value(track.variant)
+        found[labels.POOL] = label_value(track.pool)
+    return found
+
+
+def build_deployment(
+    workload: Workload, track: Track, pool: PoolFacts, template: PodTemplate | None
+) -> dict[str, Any]:
+    """The Deployment of a track. Raises TemplateError when no pod can be built from the variant."""
+    marks = child_labels(workload, track)
+    pod_spec, template_labels, annotations = build_pod_spec(
+        workload, track.variant, pool, track.unit_devices, template
+    )
+    pod_metadata: dict[str, Any] = {"labels": {**template_labels, **marks}}
+    if annotations:
+        pod_metadata["annotations"] = annotations
+    return seal(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": _metadata(workload, track.name, marks),
+            "spec": {
+                "replicas": track.replicas,
+                "revisionHistoryLimit": _REVISIONS_KEPT,
+                "selector": {"matchLabels": _track_selector(workload, track.name)},
+                "strategy": choose_strategy(track.replicas),
+                "template": {"metadata": pod_metadata, "spec": pod_spec},
+            },
+        }
+    )
+
+
+def choose_strategy(replicas: int) -> dict[str, Any]:
+    """How pods are exchanged when their template changes, without ever leaving the Service without a pod.
+
+    From two replicas on, one at a time makes room for its successor: no spare device is needed, and all
+    others serve meanwhile. A single replica is only replaced by one that is ready already: that needs a
+    spare unit, and where the pool has none the change waits while the old pod serves on.
+    """
+    surge, unavailable = (0, 1) if replicas >= 2 else (1, 0)
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+
+
+def build_track_service(workload: Workload, track: Track) -> dict[str, Any]:
+    """The Service of one track: reaches it whatever the stable Service points to."""
+    return _build_service(workload, track.name, child_labels(workload, track), track.name)
+
+
+def build_stable_service(workload: Workload, serving_track: str) -> dict[str, Any]:
+    """The Service that callers use; `serving_track` is the one it sends them to."""
+    return _build_service(workload, workload.meta.name, child_labels(workload), serving_track)
+
+
+def build_disruption_budget(workload: Workload) -> dict[str, Any]:
+    """One pod may be evicted at a time; a pod that isn't ready may always go, so no drain hangs on it."""
+    return seal(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": _metadata(workload, workload.meta.name, child_labels(workload)),
+            "spec": {
+                "maxUnavailable": 1,
+                "selector": {"matchLabels": {labels.WORKLOAD: label_value(workload.meta.name)}},
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        }
+    )
+
+
+def _build_service(workload: Workload, name: str, marks: Mapping[str, str], track: str) -> dict[str, Any]:
+    port = workload.spec.port
+    return seal(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": _metadata(workload, name, marks),
+            "spec": {
+                "type": "ClusterIP",
+                "selector": _track_selector(workload, track),
+                "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
+            },
+        }
+    )
+
+
+def _track_selector(workload: Workload, track: str) -> dict[str, str]:
+    return {labels.WORKLOAD: label_value(workload.meta.name), labels.TRACK: track}
+
+
+def _metadata(workload: Workload, name: str, marks: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": workload.meta.namespace,
+        "labels": dict(marks),
+        "ownerReferences": [
+            {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": "InferenceWorkload",
+                "name": workload.meta.name,
+                "uid": workload.meta.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }

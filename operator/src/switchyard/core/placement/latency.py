@@ -1,0 +1,165 @@
+"""What one replica can carry within its latency objectives, and what it answers at a given load.
+
+One interface over the kinds of profile. Rates are requests per second and replica; times are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from switchyard.core.placement.load_curve import (
+    PointsProfile,
+    curve_error_ratio,
+    curve_percentile_seconds,
+)
+from switchyard.core.placement.queueing import (
+    ConcurrencyProfile,
+    exceed_probability,
+    occupy,
+    response_percentile_seconds,
+)
+
+LatencyProfile = ConcurrencyProfile | PointsProfile
+
+# Share of the computed rate that is promised: what is left covers the error of the model and of its input.
+MODEL_HEADROOM_RATIO = {"benchmark": 0.90, "measured": 0.90, "vendor": 0.70, "estimate": 0.70}
+HIGHEST_LOAD_RATIO = 0.95  # of saturation: past it the wait grows without bound for any error in the profile
+_TOLERANCE_RATIO = 1e-3
+_SIGNIFICANT_DIGITS = 6  # rates are cut to these, so that the last bit of `exp` changes no replica count
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Objective:
+    """`percentile` percent of requests answered within `target_seconds`, seen by the caller."""
+
+    percentile: int
+    target_seconds: float
+
+    def __str__(self) -> str:
+        """As `p95 ≤ 300ms`."""
+        return f"p{self.percentile} ≤ {format_seconds(self.target_seconds)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Rate of one replica. `rate` 0: `binding` is out of reach, the best figure for it is `best_seconds`."""
+
+    rate: float
+    binding: Objective | None  # None: saturation (or the end of the curve) binds, not an objective
+    best_seconds: float = 0.0  # of `binding`, for a request that meets an idle replica
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Seconds seen by the caller, the share of saturation in use, and the share of requests that fail."""
+
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+    utilisation_ratio: float
+    error_ratio: float = 0.0
+
+
+@lru_cache(maxsize=65536)
+def max_rate(
+    profile: LatencyProfile,
+    objectives: tuple[Objective, ...] = (),
+    network_latency_seconds: float = 0.0,
+    source: str = "benchmark",
+) -> Capacity:
+    """The rate that one replica is promised to carry, and what limits it. Ties: the first objective."""
+    highest = _highest_rate(profile)
+    binding: Objective | None = None
+    for objective in objectives:
+        meets = _check(profile, objective, network_latency_seconds)
+        if not meets(0.0):
+            best = _percentile_seconds(profile, 0.0, objective.percentile) + network_latency_seconds
+            return Capacity(0.0, objective, best)
+        if not meets(highest):
+            highest = _bisect(meets, highest)
+            binding = objective
+    rate = _cut(highest * MODEL_HEADROOM_RATIO.get(source, 0.70))
+    return Capacity(rate, binding)
+
+
+@lru_cache(maxsize=65536)
+def predict(profile: LatencyProfile, rate: float, network_latency_seconds: float = 0.0) -> Prediction:
+    """What callers see at `rate` requests per second and replica. Infinite where nothing can be claimed."""
+    figures = [_percentile_seconds(profile, rate, q) + network_latency_seconds for q in (50, 95, 99)]
+    utilisation, errors = measure_load(profile, rate)
+    return Prediction(*figures, utilisation, errors)
+
+
+@lru_cache(maxsize=65536)
+def measure_load(profile: LatencyProfile, rate: float) -> tuple[float, float]:
+    """The share of capacity in use, and the share of requests that fail, at `rate` per replica."""
+    if isinstance(profile, PointsProfile):
+        return rate / profile.last_rate, curve_error_ratio(profile, rate)
+    if rate >= profile.saturation_rate:
+        return 1.0, 0.0
+    busy = occupy(profile, rate).busy_mean if rate > 0 else 0.0
+    return busy / profile.slots, 0.0
+
+
+def percentile_seconds(
+    profile: LatencyProfile, rate: float, percentile: int, network_latency_seconds: float = 0.0
+) -> float:
+    """Seconds within which `percentile` percent are answered at `rate`, seen by the caller."""
+    return _percentile_seconds(profile, rate, percentile) + network_latency_seconds
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as people write it: `250us`, `182ms`, `1.25s`; `unbounded` when infinite."""
+    if math.isinf(seconds):
+        return "unbounded"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f}us"
+    if seconds < 1:
+        milliseconds = seconds * 1e3
+        return f"{milliseconds:.3g}ms" if milliseconds < 100 else f"{milliseconds:.0f}ms"
+    return f"{seconds:.3g}s" if seconds < 100 else f"{seconds:.0f}s"
+
+
+def _highest_rate(profile: LatencyProfile) -> float:
+    if isinstance(profile, PointsProfile):
+        return profile.last_rate  # the curve's end, not its saturation: nobody knows where that is
+    return profile.saturation_rate * HIGHEST_LOAD_RATIO
+
+
+def _check(profile: LatencyProfile, objective: Objective, network_seconds: float) -> Callable[[float], bool]:
+    """A test whether a rate keeps the objective."""
+    seconds = objective.target_seconds - network_seconds
+    if isinstance(profile, PointsProfile):
+        return lambda rate: curve_percentile_seconds(profile, rate, objective.percentile) <= seconds
+    allowed = 1 - objective.percentile / 100
+    return lambda rate: exceed_probability(profile, rate, seconds) <= allowed
+
+
+def _percentile_seconds(profile: LatencyProfile, rate: float, percentile: int) -> float:
+    if isinstance(profile, PointsProfile):
+        return curve_percentile_seconds(profile, rate, percentile)
+    if rate >= profile.saturation_rate:
+        return math.inf
+    return response_percentile_seconds(profile, rate, percentile)
+
+
+def _bisect(meets: Callable[[float], bool], highest: float) -> float:
+    low, high = 0.0, highest
+    while high - low > _TOLERANCE_RATIO * high:
+        middle = (low + high) / 2
+        if meets(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _cut(value: float) -> float:
+    """`value` rounded down to six significant digits."""
+    if value <= 0:
+        return 0.0
+    scale = 10.0 ** (_SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(value)))
+    return math.floor(value * scale) / scale
