@@ -8,22 +8,22 @@ import secrets
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import trustme
 from aiohttp import web
 
-from switchyard.sandbox.apiserver import definitions
 from switchyard.sandbox.apiserver.backend import Backend
 from switchyard.sandbox.apiserver.errors import ApiError, forbidden
+from switchyard.sandbox.apiserver.establishing import Definitions
 from switchyard.sandbox.apiserver.handlers import Handlers
 from switchyard.sandbox.apiserver.hooks import Attributes, Surface, SurfaceFactory, SurfaceOptions, User
 from switchyard.sandbox.apiserver.journal import FsyncPolicy, Journal
 from switchyard.sandbox.apiserver.paths import Target, attributes_of, parse_path
 from switchyard.sandbox.apiserver.resources import Json, Registry
-from switchyard.sandbox.apiserver.store import Event, ShelfKey, Store
+from switchyard.sandbox.apiserver.store import ShelfKey, Store
 
 _log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 3 * 1024 * 1024  # as kube-apiserver's limit for a request
@@ -129,8 +129,7 @@ class ApiServer:
             self.store.on_write(self._journal.record)
         definitions_info = self.registry.lookup("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         if definitions_info is not None:
-            definitions.register_all(self.registry, self.store, definitions_info)
-        self.store.on_write(self._follow_definitions)
+            Definitions(self.backend, definitions_info).start()
         for info, obj in self.surface.bootstrap_objects():
             self._ensure(info.storage_key, info.namespaced, obj)
 
@@ -141,15 +140,6 @@ class ApiServer:
             metadata.setdefault("uid", secrets.token_hex(16))
             metadata.setdefault("creationTimestamp", self.backend.timestamp())
             self.store.put(shelf_key, obj)
-
-    def _follow_definitions(self, shelf_key: ShelfKey, event: Event) -> None:
-        if shelf_key != definitions.DEFINITIONS:
-            return
-        spec = event.current.obj["spec"]
-        if event.type == "DELETED":
-            self.registry.replace_custom(spec["group"], spec["names"]["plural"], [])
-            return
-        definitions.register(self.registry, event.current.obj)
 
     @web.middleware
     async def _answer_all(

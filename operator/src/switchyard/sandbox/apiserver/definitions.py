@@ -17,7 +17,6 @@ from switchyard.sandbox.apiserver.resources import (
     ScalePaths,
     Subresource,
 )
-from switchyard.sandbox.apiserver.store import Store
 from switchyard.sandbox.apiserver.structural import check_schema
 
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
@@ -264,9 +263,3 @@ def register(registry: Registry, definition: Json) -> None:
     """Serves what a definition brings, in place of what an earlier state of it brought."""
     spec = definition["spec"]
     registry.replace_custom(spec["group"], spec["names"]["plural"], infos_of(definition))
-
-
-def register_all(registry: Registry, store: Store, info: ResourceInfo) -> None:
-    """Serves what all stored definitions bring (after a restart)."""
-    for definition in store.list(info):
-        register(registry, definition)

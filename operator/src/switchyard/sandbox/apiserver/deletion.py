@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from switchyard.sandbox.apiserver.backend import Answer, Backend, WriteOptions
+from switchyard.sandbox.apiserver.definitions import DEFINITIONS, FINALIZER
 from switchyard.sandbox.apiserver.errors import ApiError, FieldError, bad_request, invalid
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.store import Stored
@@ -43,6 +44,8 @@ def delete(
     obj = found.copy()
     metadata = obj["metadata"]
     finalizers = _finalizers(metadata.get("finalizers") or [], options)
+    if info.storage_key == DEFINITIONS and FINALIZER not in finalizers:
+        finalizers = [*finalizers, FINALIZER]  # the objects that it brought go first
     grace = _grace_seconds(info, obj, options)
     first_time = not metadata.get("deletionTimestamp")
     if finalizers:

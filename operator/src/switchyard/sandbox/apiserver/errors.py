@@ -27,7 +27,8 @@ _PREFIXES = {
     "FieldValueTooMany": "Too many",
     "FieldValueTypeInvalid": "Invalid value",
 }
-_WITHOUT_VALUE = {"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "FieldValueTooMany"}
+_WITHOUT_VALUE = {"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"}
+OMITTED = object()  # as a value: too large to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class FieldError:
     def message(self) -> str:
         """The cause's message: `Invalid value: "x": must be …`."""
         prefix = _PREFIXES.get(self.reason, self.reason)
-        if self.reason not in _WITHOUT_VALUE:
+        if self.reason not in _WITHOUT_VALUE and self.value is not OMITTED:
             shown = self.value if isinstance(self.value, RawText) else orjson.dumps(self.value).decode()
             prefix = f"{prefix}: {shown}"
         return f"{prefix}: {self.detail}" if self.detail else prefix

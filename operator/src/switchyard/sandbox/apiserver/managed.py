@@ -237,7 +237,10 @@ def _reset_fields(info: ResourceInfo, subresource: str) -> Fields:
             if name != "status"
         }
         return {**names, "f:metadata": _Everything()}
-    return {"f:status": _Everything()} if info.subresource("status") else {}
+    kept: Fields = {"f:status": _Everything()} if info.subresource("status") else {}
+    if info.storage_key == ("", "namespaces"):
+        kept["f:spec"] = {"f:finalizers": _Everything()}
+    return kept
 
 
 class _Everything(dict[str, Any]):

@@ -6,6 +6,7 @@ The messages and limits are those of k8s.io/apimachinery (util/validation, api/v
 from __future__ import annotations
 
 import re
+
 from switchyard.sandbox.apiserver.errors import FieldError
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import aiohttp
@@ -191,7 +190,7 @@ async def _pass_on(request: web.Request, url: str, query: Mapping[str, str]) -> 
                 await response.write(chunk)
             await response.write_eof()
             return response
-    except (aiohttp.ClientConnectionError, asyncio.TimeoutError) as error:
+    except (TimeoutError, aiohttp.ClientConnectionError) as error:
         raise ApiError(500, "InternalError", f"the node's agent does not answer: {error}") from error
 
 

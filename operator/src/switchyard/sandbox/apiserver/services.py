@@ -12,6 +12,28 @@ CLUSTER_RANGE = ipaddress.ip_network("127.96.0.0/16")
 API_SERVER_ADDRESS = "127.96.0.1"  # the Service kubernetes in default
 
 
+def align_addresses(info: ResourceInfo, new: Json, old: Json | None) -> None:
+    """Makes clusterIP and clusterIPs of a Service say the same, in place: the one that changed leads.
+
+    What an update leaves out of both is kept, as for clients that never heard of the fields.
+    """
+    if info.storage_key != ("", "services"):
+        return
+    spec = new.setdefault("spec", {})
+    before = (old or {}).get("spec", {})
+    if spec.get("type") == "ExternalName" or before.get("type") == "ExternalName":
+        return
+    if old is not None and not spec.get("clusterIP") and not spec.get("clusterIPs"):
+        for key in ("clusterIP", "clusterIPs"):
+            if key in before:
+                spec[key] = before[key]
+    single, many = spec.get("clusterIP"), spec.get("clusterIPs") or []
+    if single and (not many or (single != before.get("clusterIP") and many == before.get("clusterIPs"))):
+        spec["clusterIPs"] = [single]
+    elif many and not single:
+        spec["clusterIP"] = many[0]
+
+
 def allocate_address(backend: Backend, info: ResourceInfo, new: Json, old: Json | None) -> None:
     """Gives a Service its address and what follows from it, in place. Raises ApiError for one that is taken."""
     if info.storage_key != ("", "services"):
@@ -24,7 +46,7 @@ def allocate_address(backend: Backend, info: ResourceInfo, new: Json, old: Json 
     kept = (old or {}).get("spec", {}).get("clusterIP")
     if not spec.get("clusterIP"):
         spec["clusterIP"] = kept or _free_address(backend, info)
-    elif spec["clusterIP"] != "None" and spec["clusterIP"] != kept:
+    elif spec["clusterIP"] != "None" and not kept:
         _check_free(backend, info, new["metadata"]["name"], spec["clusterIP"])
     spec["clusterIPs"] = [spec["clusterIP"]]
     spec.setdefault("ipFamilies", ["IPv4"])

@@ -30,7 +30,7 @@ from switchyard.sandbox.apiserver.errors import (
 from switchyard.sandbox.apiserver.metadata import check_metadata, check_metadata_update
 from switchyard.sandbox.apiserver.pruning import default, prune
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
-from switchyard.sandbox.apiserver.services import allocate_address
+from switchyard.sandbox.apiserver.services import align_addresses, allocate_address
 from switchyard.sandbox.apiserver.store import Stored
 from switchyard.sandbox.apiserver.versions import read_as, to_stored
 
@@ -93,6 +93,7 @@ def create(
         metadata["generation"] = 1
     _drop_empty_maps(metadata)
     if info.is_builtin:
+        align_addresses(info, obj, None)
         backend.surface.prepare_builtin(info, obj, None, "", options.user)
         prepare_definition(info, obj, None)
     elif info.schema is not None:
@@ -145,6 +146,7 @@ def update(
     _drop_empty_maps(metadata)
     _keep_the_rest(info, new, old, subresource)
     if info.is_builtin:
+        align_addresses(info, new, old)
         backend.surface.prepare_builtin(info, new, old, subresource, options.user)
         prepare_definition(info, new, old)
     elif info.schema is not None:
@@ -366,6 +368,8 @@ def _keep_the_rest(info: ResourceInfo, new: Json, old: Json, subresource: str) -
         new.pop("status", None)
         if "status" in old:
             new["status"] = old["status"]
+        if info.storage_key == ("", "namespaces"):
+            new["spec"] = old.get("spec", {})  # its finalizers are written through /finalize alone
 
 
 def _spec_changed(new: Json, old: Json) -> bool:
