@@ -1,4 +1,4 @@
-"""What a fresh cluster already contains: namespaces, the default cluster roles and bindings, priority classes.
+"""What a fresh cluster already contains: namespaces, default cluster roles and bindings, priority classes.
 
 Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy, for the kinds that are served here.
 """

@@ -1,4 +1,4 @@
-"""What a server serves, as clients ask for it: group and resource lists, in the old form and the aggregated one.
+"""What a server serves, as clients ask for it: group and resource lists, in the old and the aggregated form.
 
 Source: the aggregated form is apidiscovery.k8s.io/v2 (KEP-3352).
 """

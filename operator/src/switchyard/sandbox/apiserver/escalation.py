@@ -22,11 +22,10 @@ def check_escalation(
         return
     namespace = new["metadata"].get("namespace", "")
     if info.plural in ("roles", "clusterroles"):
-        if old is not None and old.get("rules") == new.get("rules"):
-            if old.get("aggregationRule") == new.get("aggregationRule"):
-                return
+        if old is not None and all(old.get(part) == new.get(part) for part in ("rules", "aggregationRule")):
+            return
         name = new["metadata"].get("name", "")
-        if _may(access, user, "escalate", info.plural, namespace, name):
+        if _may(access, user, _right("escalate", info.plural, namespace, name)):
             return
         wanted = list(new.get("rules") or ())
         if new.get("aggregationRule"):
@@ -36,7 +35,7 @@ def check_escalation(
         if old is not None and (old["roleRef"], old.get("subjects")) == (reference, new.get("subjects")):
             return
         plural = "clusterroles" if reference.get("kind") == "ClusterRole" else "roles"
-        if _may(access, user, "bind", plural, namespace, reference.get("name", "")):
+        if _may(access, user, _right("bind", plural, namespace, reference.get("name", ""))):
             return
         wanted = access.role_rules(reference, namespace)
     missing = [rule for rule in wanted if not is_covered(rule, access.rules(user, namespace))]
@@ -44,17 +43,20 @@ def check_escalation(
         raise _refusal(info, new, user, missing)
 
 
-def _may(access: RoleBasedAccess, user: User, verb: str, resource: str, namespace: str, name: str) -> bool:
-    attributes = Attributes(
+def _may(access: RoleBasedAccess, user: User, right: Attributes) -> bool:
+    return access.authorize(user, right).is_allowed
+
+
+def _right(verb: str, resource: str, namespace: str, name: str) -> Attributes:
+    return Attributes(
         verb=verb,
         path="",
         group=RBAC_GROUP,
         version="v1",
         resource=resource,
-        namespace=namespace if resource == "roles" or namespace else "",
+        namespace=namespace,
         name=name,
     )
-    return access.authorize(user, attributes).is_allowed
 
 
 def is_covered(rule: Json, held: list[Json]) -> bool:
@@ -95,7 +97,8 @@ def _refusal(info: ResourceInfo, new: Json, user: User, missing: list[Json]) -> 
     return forbidden(
         info,
         new["metadata"].get("name", ""),
-        f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{told}',
+        f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently '
+        f"held:\n{told}",
     )
 
 

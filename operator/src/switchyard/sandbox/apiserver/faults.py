@@ -1,7 +1,7 @@
 """Failures on demand: what a test or a rehearsal wants the server to do wrong, by handle or admin endpoint.
 
-A fault is posted to /sandbox/v1/faults as one of the forms of `FaultForm`; only administrators may. The Python
-handle is `Faults.add` with the same fields.
+A fault is posted to /sandbox/v1/faults as a `FaultForm`; only administrators may. The Python handle is
+`Faults.add` with the same fields.
 """
 
 from __future__ import annotations
@@ -86,6 +86,9 @@ class _Fault:
             and form.user in ("", user)
         )
 
+    def is_about(self, info: ResourceInfo) -> bool:
+        return self.takes(self.form.verb, info.group, info.plural, self.form.user)
+
     def use(self) -> None:
         if self.left is not None:
             self.left -= 1
@@ -169,20 +172,19 @@ class Faults:
     def loses_event(self, info: ResourceInfo) -> bool:
         """Whether a fault loses the next watch event of a resource."""
         for fault in self._faults.values() if self._faults else ():
-            if fault.form.kind == "drop-events" and not fault.is_spent:
-                if fault.takes(fault.form.verb, info.group, info.plural, fault.form.user):
-                    fault.seen += 1
-                    if fault.seen % fault.form.every == 0:
-                        fault.use()
-                        return True
+            if fault.form.kind != "drop-events" or fault.is_spent or not fault.is_about(info):
+                continue
+            fault.seen += 1
+            if fault.seen % fault.form.every == 0:
+                fault.use()
+                return True
         return False
 
     def stale_version(self, info: ResourceInfo) -> int | None:
         """The version at which a fault freezes lists of a resource, None without one."""
         for fault in self._faults.values() if self._faults else ():
-            if fault.stale_version is not None:
-                if fault.takes(fault.form.verb, info.group, info.plural, fault.form.user):
-                    return fault.stale_version
+            if fault.stale_version is not None and fault.is_about(info):
+                return fault.stale_version
         return None
 
     def routes(self) -> list[web.RouteDef]:

@@ -1,6 +1,6 @@
 """The OpenAPI documents of a server: /openapi/v3 by group version, and /openapi/v2 as a whole.
 
-kubectl reads v3 for `explain` and for validation, Helm for strict validation with ETags; kubectl's client-side
+kubectl reads v3 for `explain` and for validation, Helm for strict validation with ETags; client-side
 apply of custom resources also asks for v2 in its protobuf form, which may be empty.
 Sources: KEP-2896 (v3), kubernetes/kube-openapi.
 """

@@ -76,7 +76,7 @@ class _Writer:
         scope = "Namespaced" if "namespace" in in_path else ""
         group = info.group.split(".")[0].title() or "Core"
         schema = f"{self._schema}List" if verb == "list" and self._schema else self._schema
-        options = _LIST_OPTIONS if verb in ("list", "deletecollection") else ()
+        options: tuple[tuple[str, str], ...] = _LIST_OPTIONS if verb in ("list", "deletecollection") else ()
         if verb in ("create", "update", "patch"):
             options = _WRITE_OPTIONS
         action = {"create": "post", "update": "put"}.get(verb, verb)

@@ -1,4 +1,4 @@
-"""The component schemas of OpenAPI documents: of built-in kinds by their models, of custom resources by their CRD."""
+"""The component schemas of OpenAPI documents: built-in kinds by their models, custom ones by their CRD."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def component_name(model: str) -> str:
 
 
 def add_models(components: Components, models: Mapping[str, Json], info: ResourceInfo) -> None:
-    """Adds all models that describe a built-in kind, and the kind's own list; the first of them is the kind."""
+    """Adds all models that describe a built-in kind, the kind itself first, and the list of the kind."""
     for model, schema in models.items():
         name = component_name(model)
         if name not in components.schemas:
@@ -208,9 +208,9 @@ def to_swagger(schema: Any) -> Any:
         return schema
     only = schema.get("allOf")
     if isinstance(only, list) and len(only) == 1 and "$ref" in only[0]:
-        rest = {key: value for key, value in schema.items() if key in ("description",)}
+        rest = {key: value for key, value in schema.items() if key == "description"}
         return {**rest, **to_swagger(only[0])}
-    swagger = {}
+    swagger: Json = {}
     for key, value in schema.items():
         if key in _V2_DROPPED:
             continue

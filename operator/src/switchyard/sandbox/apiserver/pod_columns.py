@@ -1,4 +1,4 @@
-"""What `kubectl get pods` says of a pod. Source: printPod in k8s.io/kubernetes/pkg/printers/internalversion."""
+"""What `kubectl get pods` says of a pod. Source: printPod in k8s.io/kubernetes/pkg/printers."""
 
 from __future__ import annotations
 

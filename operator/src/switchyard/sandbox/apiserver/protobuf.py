@@ -1,7 +1,7 @@
-"""The object in an application/vnd.kubernetes.protobuf body, as kubectl sends for kinds that it was compiled with.
+"""The object in an application/vnd.kubernetes.protobuf body, as kubectl sends for kinds that it knows.
 
-A generic reader of the wire format, led by the schemas of the client library's models and by the field numbers in
-`builtins/wire_fields.txt`. Source: k8s.io/apimachinery/pkg/runtime/serializer/protobuf; protobuf.dev/encoding.
+A generic reader of the wire format, led by the schemas of the client library's models and by the field
+numbers in `builtins/wire_fields.txt`. Source: k8s.io/apimachinery/pkg/runtime/serializer/protobuf.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Fields = dict[int, list[Any]]
 
 
 def decode_protobuf(body: bytes) -> Json:
-    """The object in a body. Raises ValueError for what is cut off or of a kind without known field numbers."""
+    """The object in a body. Raises ValueError for what is cut off or of an unknown kind."""
     if body[:4] != MAGIC:
         raise ValueError("the body does not begin with the prefix of Kubernetes objects")
     envelope = _fields(body[4:])

@@ -67,7 +67,7 @@ class RoleBasedAccess:
         return found
 
     def role_rules(self, reference: Json, namespace: str) -> list[Json]:
-        """The rules of the role that a binding refers to, aggregated ones included; none if it is not there."""
+        """The rules of the role that a binding refers to, aggregated ones included; none without a role."""
         if reference.get("kind") == "ClusterRole":
             role = self.objects.get(self._info("clusterroles"), "", reference.get("name", ""))
         else:

@@ -11,18 +11,11 @@ from typing import Any
 
 import orjson
 
-from switchyard.sandbox.apiserver import columns
-from switchyard.sandbox.apiserver.columns import Column
-from switchyard.sandbox.apiserver.durations import age
+from switchyard.sandbox.apiserver.builtin_columns import BY_KIND
+from switchyard.sandbox.apiserver.columns import CREATED, NAME, Column
+from switchyard.sandbox.apiserver.durations import UNKNOWN, age
 from switchyard.sandbox.apiserver.jsonpath import find
 from switchyard.sandbox.apiserver.resources import Json, PrinterColumn, ResourceInfo
-
-_CREATED_AT = Column(
-    "Created At",
-    lambda obj: obj["metadata"].get("creationTimestamp"),
-    columns.CREATED_DESCRIPTION,
-    type="date",
-)
 
 
 def table(
@@ -50,14 +43,14 @@ def _cell(column: Column, obj: Json) -> Any:
     try:
         return column.cell(obj)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return columns.UNKNOWN  # one odd object must not hide the others
+        return UNKNOWN  # one odd object must not hide the others
 
 
 def _columns(info: ResourceInfo) -> Sequence[Column]:
     if info.is_builtin:
-        return columns.BY_KIND.get((info.group, info.kind)) or (columns.NAME, _CREATED_AT)
+        return BY_KIND.get((info.group, info.kind)) or (NAME, CREATED)
     own = info.printer_columns or (PrinterColumn("Age", "date", ".metadata.creationTimestamp"),)
-    return (columns.NAME, *(_custom(column) for column in own))
+    return (NAME, *(_custom(column) for column in own))
 
 
 def _custom(column: PrinterColumn) -> Column:

@@ -1,7 +1,7 @@
 """Whether an object of a built-in kind can be read at all: types, quantities, times, base64.
 
-A real server decodes JSON into Go structs before anything else sees it; what does not fit is a 400, not a 422.
-The same pass writes quantities and times in their canonical form and drops nulls.
+A real server decodes JSON into Go structs before anything else sees it; what does not fit is a 400, not a
+422. The same pass writes quantities and times in their canonical form and drops nulls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 
 def decode_builtin(info: ResourceInfo, obj: Json) -> None:
-    """Brings an object into the form in which it is stored, in place. Raises 400 for what no decoder could read."""
+    """Brings an object into the form in which it is stored, in place. Raises 400 for what cannot be read."""
     properties: Json = (info.schema or {}).get("properties", {})
     try:
         for name, schema in properties.items():

@@ -20,10 +20,15 @@ _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 
 DNS_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
-    "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
+LABEL_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character"
+)
+NAME_PART_RULE = "name part must consist of alphanumeric characters, '-', '_' or '.'"
 CONFIG_KEY_RULE = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
     "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
@@ -147,12 +152,12 @@ def label_map(field: str, labels: Any) -> Errors:
     """Nothing when keys and values are those of labels."""
     for key, value in (labels or {}).items():
         if not is_qualified_name(key):
-            yield invalid(field, key, "name part must consist of alphanumeric characters, '-', '_' or '.'")
+            yield invalid(field, key, NAME_PART_RULE)
         if not is_label_value(str(value)):
             yield invalid(
                 field,
                 value,
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+                LABEL_VALUE_RULE,
             )
 
 

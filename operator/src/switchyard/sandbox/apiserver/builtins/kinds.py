@@ -1,12 +1,15 @@
-"""Which built-in kinds there are: names, scope, verbs and subresources, in the order in which discovery lists them.
+"""Which built-in kinds there are: names, scope, verbs and subresources, in the order of discovery.
 
-Kinds whose controllers the sandbox lacks (StatefulSet, DaemonSet, Job, CronJob, Ingress, …) are stored and
-answered like the others; nothing acts on them.
+The table is `kinds.txt`. Kinds whose controllers the sandbox lacks (StatefulSet, DaemonSet, Job, CronJob,
+Ingress, …) are stored and answered like the others; nothing acts on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 from switchyard.sandbox.apiserver.builtins.schemas import inline_schema
 from switchyard.sandbox.apiserver.resources import ALL_VERBS, ResourceInfo, ScalePaths, Subresource
@@ -31,56 +34,6 @@ GROUP_ORDER = (
     "discovery.k8s.io",
 )
 
-# kind, plural, short names, categories, flags (C cluster-scoped, G has a generation, S status, L scale), model
-_STORED = """
-v1 ConfigMap configmaps cm - - V1ConfigMap
-v1 Endpoints endpoints ep - - V1Endpoints
-v1 Event events ev - - CoreV1Event
-v1 LimitRange limitranges limits - - V1LimitRange
-v1 Namespace namespaces ns - CS V1Namespace
-v1 Node nodes no - CS V1Node
-v1 PersistentVolumeClaim persistentvolumeclaims pvc - S V1PersistentVolumeClaim
-v1 PersistentVolume persistentvolumes pv - CS V1PersistentVolume
-v1 Pod pods po all GS V1Pod
-v1 PodTemplate podtemplates - - - V1PodTemplate
-v1 ResourceQuota resourcequotas quota - S V1ResourceQuota
-v1 Secret secrets - - - V1Secret
-v1 ServiceAccount serviceaccounts sa - - V1ServiceAccount
-v1 Service services svc all S V1Service
-apiregistration.k8s.io/v1 APIService apiservices - api-extensions CS V1APIService
-apps/v1 ControllerRevision controllerrevisions - - - V1ControllerRevision
-apps/v1 DaemonSet daemonsets ds all GS V1DaemonSet
-apps/v1 Deployment deployments deploy all GLS V1Deployment
-apps/v1 ReplicaSet replicasets rs all GLS V1ReplicaSet
-apps/v1 StatefulSet statefulsets sts all GLS V1StatefulSet
-events.k8s.io/v1 Event events ev - - EventsV1Event
-autoscaling/v2 HorizontalPodAutoscaler horizontalpodautoscalers hpa all S V2HorizontalPodAutoscaler
-batch/v1 CronJob cronjobs cj all GS V1CronJob
-batch/v1 Job jobs - all GS V1Job
-networking.k8s.io/v1 IngressClass ingressclasses - - CG V1IngressClass
-networking.k8s.io/v1 Ingress ingresses ing - GS V1Ingress
-networking.k8s.io/v1 NetworkPolicy networkpolicies netpol - G V1NetworkPolicy
-policy/v1 PodDisruptionBudget poddisruptionbudgets pdb - GS V1PodDisruptionBudget
-rbac.authorization.k8s.io/v1 ClusterRoleBinding clusterrolebindings - - C V1ClusterRoleBinding
-rbac.authorization.k8s.io/v1 ClusterRole clusterroles - - C V1ClusterRole
-rbac.authorization.k8s.io/v1 RoleBinding rolebindings - - - V1RoleBinding
-rbac.authorization.k8s.io/v1 Role roles - - - V1Role
-storage.k8s.io/v1 StorageClass storageclasses sc - C V1StorageClass
-apiextensions.k8s.io/v1 CustomResourceDefinition customresourcedefinitions crd,crds api-extensions CGS V1CustomResourceDefinition
-scheduling.k8s.io/v1 PriorityClass priorityclasses pc - CG V1PriorityClass
-coordination.k8s.io/v1 Lease leases - - - V1Lease
-discovery.k8s.io/v1 EndpointSlice endpointslices - - G V1EndpointSlice
-"""
-
-# Answered and forgotten: nothing of these is stored.
-_REVIEWS = """
-authentication.k8s.io/v1 SelfSubjectReview selfsubjectreviews C V1SelfSubjectReview
-authentication.k8s.io/v1 TokenReview tokenreviews C V1TokenReview
-authorization.k8s.io/v1 LocalSubjectAccessReview localsubjectaccessreviews - V1LocalSubjectAccessReview
-authorization.k8s.io/v1 SelfSubjectAccessReview selfsubjectaccessreviews C V1SelfSubjectAccessReview
-authorization.k8s.io/v1 SelfSubjectRulesReview selfsubjectrulesreviews C V1SelfSubjectRulesReview
-authorization.k8s.io/v1 SubjectAccessReview subjectaccessreviews C V1SubjectAccessReview
-"""
 
 _EXTRA_SUBRESOURCES = {
     "pods": (
@@ -143,41 +96,53 @@ _SCALE = ScalePaths(".spec.replicas", ".status.replicas", ".spec.selector")
 
 def builtin_resources() -> Iterator[ResourceInfo]:
     """All built-in kinds with their schemas; the first call reads the models of the client library."""
-    for line in _STORED.strip().splitlines():
-        api_version, kind, plural, short, categories, flags, model = line.split()
-        group, _, version = api_version.rpartition("/")
+    for row in _rows():
+        is_review = "R" in row.flags
         yield ResourceInfo(
-            group=group,
-            version=version,
-            plural=plural,
-            singular=kind.lower(),
-            kind=kind,
-            list_kind=f"{kind}List",
-            namespaced="C" not in flags,
-            short_names=() if short == "-" else tuple(short.split(",")),
-            categories=() if categories == "-" else tuple(categories.split(",")),
-            verbs=_VERBS.get(plural, ALL_VERBS),
-            subresources=tuple(_subresources(plural, kind, flags)),
-            scale=_SCALE if "L" in flags else None,
-            schema=inline_schema(model),
-            has_generation="G" in flags,
-            selectable_fields=_SELECTABLE.get((group, plural), ()),
+            group=row.group,
+            version=row.version,
+            plural=row.plural,
+            singular=row.kind.lower(),
+            kind=row.kind,
+            list_kind=f"{row.kind}List",
+            namespaced="C" not in row.flags,
+            short_names=row.short_names,
+            categories=row.categories,
+            verbs=("create",) if is_review else _VERBS.get(row.plural, ALL_VERBS),
+            subresources=tuple(_subresources(row.plural, row.kind, row.flags)),
+            scale=_SCALE if "L" in row.flags else None,
+            schema=inline_schema(row.model),
+            has_generation="G" in row.flags,
+            selectable_fields=_SELECTABLE.get((row.group, row.plural), ()),
         )
-    for line in _REVIEWS.strip().splitlines():
-        api_version, kind, plural, flags, model = line.split()
-        group, _, version = api_version.rpartition("/")
-        yield ResourceInfo(
-            group=group,
-            version=version,
-            plural=plural,
-            singular=kind.lower(),
-            kind=kind,
-            list_kind=f"{kind}List",
-            namespaced="C" not in flags,
-            verbs=("create",),
-            schema=inline_schema(model),
-            has_generation=False,
-        )
+
+
+@dataclass(frozen=True)
+class _Row:
+    group: str
+    version: str
+    kind: str
+    plural: str
+    short_names: tuple[str, ...]
+    categories: tuple[str, ...]
+    flags: str
+    model: str
+
+
+@cache
+def _rows() -> tuple[_Row, ...]:
+    text = resources.files(__package__).joinpath("kinds.txt").read_text()
+    return tuple(_parse(line) for line in text.splitlines() if not line.startswith("#"))
+
+
+def _parse(line: str) -> _Row:
+    api_version, kind, plural, short_names, categories, flags, model = line.split()
+    group, _, version = api_version.rpartition("/")
+    return _Row(group, version, kind, plural, _words(short_names), _words(categories), flags, model)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return () if text == "-" else tuple(text.split(","))
 
 
 def _subresources(plural: str, kind: str, flags: str) -> Iterator[Subresource]:
@@ -199,16 +164,9 @@ _BODIES = {
 }
 
 
+@cache
 def _models() -> dict[tuple[str, str, str], str]:
-    found = dict(_BODIES)
-    for line in (*_STORED.strip().splitlines(), *_REVIEWS.strip().splitlines()):
-        api_version, kind, *_, model = line.split()
-        group, _, version = api_version.rpartition("/")
-        found[group, version, kind] = model
-    return found
-
-
-_MODELS = _models()
+    return {(row.group, row.version, row.kind): row.model for row in _rows()} | _BODIES
 
 
 def model_of_kind(api_version: str, kind: str) -> str | None:
@@ -217,9 +175,9 @@ def model_of_kind(api_version: str, kind: str) -> str | None:
     DeleteOptions belong to every group.
     """
     group, _, version = api_version.rpartition("/")
-    return _BODIES["", "v1", kind] if kind == "DeleteOptions" else _MODELS.get((group, version, kind))
+    return _BODIES["", "v1", kind] if kind == "DeleteOptions" else _models().get((group, version, kind))
 
 
 def stored_models() -> tuple[tuple[str, str], ...]:
     """Each built-in kind's group and model, in the order of discovery's table."""
-    return tuple((group, model) for (group, _, _), model in _MODELS.items())
+    return tuple((group, model) for (group, _, _), model in _models().items())

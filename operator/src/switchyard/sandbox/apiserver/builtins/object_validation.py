@@ -1,4 +1,4 @@
-"""What is wrong with the other built-in kinds: Service, Node, ConfigMap, Secret, Lease, Event, quota, RBAC, slices.
+"""What is wrong with the other built-in kinds: Service, Node, ConfigMap, Secret, Lease, Event, RBAC, slices.
 
 Source: k8s.io/kubernetes/pkg/apis/{core,coordination,events,rbac,discovery}/validation.
 """
@@ -46,7 +46,7 @@ def check_service(new: Json, old: Json | None) -> Errors:
             yield invalid(
                 "spec.externalName",
                 spec.get("externalName", ""),
-                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'",
+                "a lowercase RFC 1123 subdomain must consist of lower case letters, digits, '-' or '.'",
             )
         if spec.get("clusterIP"):
             yield forbidden("spec.clusterIPs", "may not be set for ExternalName services")
@@ -106,11 +106,9 @@ def check_node(new: Json, old: Json | None) -> Errors:
             yield duplicate(path, taint)
         seen.add(key)
     yield from check_node_amounts(new.get("status") or {})
-    if old is not None and old["spec"].get("providerID"):
-        if new["spec"].get("providerID") != old["spec"]["providerID"]:
-            yield forbidden(
-                "spec.providerID", 'node updates may not change providerID except from "" to valid'
-            )
+    given = old["spec"].get("providerID") if old is not None else None
+    if given and new["spec"].get("providerID") != given:
+        yield forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
 
 
 def check_config_map(new: Json, old: Json | None) -> Errors:

@@ -135,7 +135,7 @@ def _check_variable(variable: Json, field: str) -> Errors:
         yield invalid(
             f"{field}.name",
             name,
-            "a valid environment variable name must consist only of printable ASCII characters other than '='",
+            "a valid environment variable name must consist only of printable characters other than '='",
         )
     source = variable.get("valueFrom")
     if source is not None:
@@ -145,7 +145,7 @@ def _check_variable(variable: Json, field: str) -> Errors:
             yield invalid(
                 f"{field}.valueFrom",
                 "",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`, or `fileKeyRef`",
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
             )
 
 

@@ -25,7 +25,7 @@ PriorityClasses = Callable[[], Iterable[Json]]
 
 
 def prepare_pod(info: ResourceInfo, pod: Json, classes: PriorityClasses) -> None:
-    """Gives a new pod its status, priority and tolerations, in place. Raises 403 for an unknown PriorityClass."""
+    """Gives a new pod its status, priority and tolerations, in place. Raises 403 for an unknown class."""
     spec: Json = pod["spec"]
     pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
     if spec.get("schedulingGates"):

@@ -1,6 +1,6 @@
-"""What the fields of a built-in kind are: OpenAPI v3 schemas read from the models of the Kubernetes client library.
+"""What the fields of a built-in kind are: OpenAPI v3 schemas read from the client library's models.
 
-The library is imported on first use, model by model: a server that only ever sees one kind reads only that one.
+The library is imported on first use, model by model.
 Merge semantics, quantities and precise times come from `merge_rules`, which the library does not carry.
 """
 
@@ -11,12 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from switchyard.sandbox.apiserver.builtins.merge_rules import (
-    KEY_DEFAULTS,
-    MERGE_RULES,
-    MICRO_TIMES,
-    QUANTITIES,
-)
+from switchyard.sandbox.apiserver.builtins.merge_rules import KEY_DEFAULTS, MERGE_RULES
 
 Schema = dict[str, Any]
 
@@ -48,7 +43,7 @@ _ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 @cache
 def component(model: str) -> Schema:
-    """The schema of one model with `$ref` to other models by bare name; KeyError when the library lacks it."""
+    """The schema of one model with `$ref` to others by bare name; KeyError when the library lacks it."""
     import kubernetes.client  # noqa: PLC0415  # a third of a second that a server without built-in objects saves
 
     cls = getattr(kubernetes.client, model, None)
@@ -79,16 +74,16 @@ def component(model: str) -> Schema:
 
 def _field_schema(model: str, field: str, kind: str, annotation: str) -> Schema:
     schema = dict(_type_schema(kind, annotation))
-    if f"{model}.{field}" in QUANTITIES:
+    rule = MERGE_RULES.get((model, field))
+    if rule and rule.is_quantity:
         if schema.get("type") == "object":
             schema["additionalProperties"] = dict(_QUANTITY)
         else:
             schema = dict(_QUANTITY)
-    elif f"{model}.{field}" in MICRO_TIMES:
+    elif rule and rule.is_micro_time:
         schema["format"] = MICRO_TIME_FORMAT
     if (model, field) in KEY_DEFAULTS:
         schema["default"] = KEY_DEFAULTS[model, field]
-    rule = MERGE_RULES.get((model, field))
     if schema.get("type") == "array":
         schema["x-kubernetes-list-type"] = rule.list_type if rule and rule.list_type else "atomic"
     if rule is None:

@@ -1,4 +1,4 @@
-"""Which checks an object of a built-in kind must pass; metadata apart, which the server checks for all kinds."""
+"""Which checks an object of a built-in kind must pass; metadata apart, which is checked for all kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the kinds that own pods: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, budgets, scalers.
+"""What is wrong with the kinds that own pods or act on them: workloads, budgets, scalers.
 
 Source: k8s.io/kubernetes/pkg/apis/{apps,batch,policy,autoscaling}/validation.
 """
@@ -9,6 +9,8 @@ import re
 from typing import Any
 
 from switchyard.sandbox.apiserver.builtins.field_errors import (
+    LABEL_VALUE_RULE,
+    NAME_PART_RULE,
     Errors,
     forbidden,
     immutable,
@@ -24,6 +26,10 @@ from switchyard.sandbox.apiserver.builtins.pod_validation import check_pod_spec
 from switchyard.sandbox.apiserver.resources import Json
 
 _PERCENT = re.compile(r"\d+%")
+_PERCENT_RULE = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
+    "used for validation is '[0-9]+%')"
+)
 
 
 def check_selector(selector: Json | None, field: str) -> Errors:
@@ -33,13 +39,13 @@ def check_selector(selector: Json | None, field: str) -> Errors:
             yield invalid(
                 f"{field}.matchLabels",
                 key,
-                "name part must consist of alphanumeric characters, '-', '_' or '.'",
+                NAME_PART_RULE,
             )
         if not is_label_value(value):
             yield invalid(
                 f"{field}.matchLabels",
                 value,
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'",
+                LABEL_VALUE_RULE,
             )
     for index, requirement in enumerate((selector or {}).get("matchExpressions") or ()):
         path = f"{field}.matchExpressions[{index}]"
@@ -176,7 +182,7 @@ def check_count_or_percent(value: Any, field: str) -> Errors:
         yield invalid(
             field,
             value,
-            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+            _PERCENT_RULE,
         )
     elif isinstance(value, int):
         yield from non_negative(field, value)
