@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 
 from switchyard.core.decisions import Apply, Decisions, Delete, EventNote, ObjectDecision, StatusWrite
 from switchyard.core.world import Child, Meta, Workload, World
-from switchyard.engine.ports import Conflict, Denied, LoopReport, NotSynced, Written, WriteResult
+from switchyard.engine.ports import Conflict, Denied, LoopReport, NotSynced, WriteResult, Written
 
 Key = tuple[str, str, str]
 MANAGED = {"app.kubernetes.io/managed-by": "switchyard"}
@@ -206,7 +207,7 @@ def decide_toy(world: World) -> Decisions:
     for workload in world.workloads:
         meta = workload.meta
         kinds = ("Deployment", "Service") if workload.spec["replicas"] else ()
-        applies, deletes = [], []
+        applies = []
         for kind in kinds:
             wanted = {"replicas": workload.spec["replicas"]} if kind == "Deployment" else {"port": 80}
             child = observed.get((kind, meta.namespace, meta.name))
@@ -214,9 +215,11 @@ def decide_toy(world: World) -> Decisions:
                 metadata = {"namespace": meta.namespace, "name": meta.name, "labels": MANAGED}
                 body = {"kind": kind, "metadata": metadata, "spec": wanted, "owner": meta.uid}
                 applies.append(Apply(("InferenceWorkload", meta.namespace, meta.name), body))
-        for child in world.children:
-            if child.owner_uid == meta.uid and child.kind not in kinds and not child.meta.is_deleting:
-                deletes.append(Delete(("InferenceWorkload", meta.namespace, meta.name), child))
+        deletes = [
+            Delete(("InferenceWorkload", meta.namespace, meta.name), child)
+            for child in world.children
+            if child.owner_uid == meta.uid and child.kind not in kinds and not child.meta.is_deleting
+        ]
         status = {"observedGeneration": meta.generation, "children": len(kinds)}
         changed = dict(workload.status) != status
         decisions.append(
@@ -237,3 +240,10 @@ def decide_toy(world: World) -> Decisions:
 
 def deny(status: int = 422, message: str = "no") -> Denied:
     return Denied(status, message)
+
+
+async def until(is_true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Comes back as soon as something is true; TimeoutError when it does not become so in time."""
+    async with asyncio.timeout(seconds):
+        while not is_true():  # noqa: ASYNC110 - what is waited for is another's state, which has no event
+            await asyncio.sleep(0.005)

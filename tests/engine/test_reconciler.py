@@ -17,7 +17,7 @@ from switchyard.engine.debounce import Debounce
 from switchyard.engine.ports import Conflict, Failed
 from switchyard.engine.reconciler import LoopSettings, Reconciler
 
-from .fakes import FakeClock, FakeCluster, FakeWatch, Killed, Reports, decide_toy, deny
+from .fakes import FakeClock, FakeCluster, FakeWatch, Killed, Reports, decide_toy, deny, until
 
 
 @dataclasses.dataclass
@@ -240,13 +240,10 @@ def test_a_decision_that_raises_does_not_end_the_loop(rig: Rig) -> None:
         rig.loop.decide = decide
         rig.loop.backoff = Backoff(base_seconds=0.01, ceiling_seconds=0.02)
         task = asyncio.create_task(rig.loop.run())
-        async with asyncio.timeout(10):
-            while len(rig.reports.failed) < 3:
-                await asyncio.sleep(0.005)
-            assert rig.cluster.requests == 0
-            faulty = False
-            while not rig.reports.finished:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(rig.reports.failed) >= 3)
+        assert rig.cluster.requests == 0
+        faulty = False
+        await until(lambda: rig.reports.finished)
         task.cancel()
 
     asyncio.run(scenario())
@@ -273,7 +270,9 @@ def _writes_of_script() -> int:
 
 @pytest.mark.parametrize("after", range(1, _writes_of_script() + 1))
 @pytest.mark.parametrize("lags", [False, True], ids=["fresh watch", "stale watch"])
-def test_killed_after_any_single_write_the_next_process_reaches_the_same_end(after: int, lags: bool) -> None:
+def test_killed_after_any_single_write_the_next_process_reaches_the_same_end(
+    after: int, *, lags: bool
+) -> None:
     undisturbed = Rig()
     _script(undisturbed)
 
