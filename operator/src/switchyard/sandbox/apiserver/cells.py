@@ -184,6 +184,24 @@ def subjects(kind: str) -> Callable[[Json], str]:
     return cell
 
 
+def job_completions(obj: Json) -> str:
+    """Completed pods of all that are wanted."""
+    wanted = at(obj, "spec.completions") or at(obj, "spec.parallelism", 1)
+    return f"{at(obj, 'status.succeeded', 0)}/{wanted}"
+
+
+def ingress_hosts(obj: Json) -> str:
+    """The hosts of an Ingress's rules."""
+    found = [rule["host"] for rule in at(obj, "spec.rules", []) if rule.get("host")]
+    return first_few(found) or "*"
+
+
+def last_schedule(obj: Json) -> str:
+    """How long ago a CronJob was last due."""
+    last = at(obj, "status.lastScheduleTime")
+    return age(last) if last else NONE
+
+
 def owner(obj: Json) -> str:
     owner = next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), None)
     return (

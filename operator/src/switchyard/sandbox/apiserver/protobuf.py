@@ -21,6 +21,7 @@ from switchyard.sandbox.apiserver.builtins.schemas import (
     Schema,
     component,
 )
+from switchyard.sandbox.apiserver.errors import ApiError
 from switchyard.sandbox.apiserver.resources import Json
 
 MAGIC = b"k8s\x00"
@@ -31,7 +32,7 @@ Fields = dict[int, list[Any]]
 
 
 def decode_protobuf(body: bytes) -> Json:
-    """The object in a body. Raises ValueError for what is cut off or of an unknown kind."""
+    """The object in a body. Raises ValueError for what is cut off, 415 for an unknown kind."""
     if body[:4] != MAGIC:
         raise ValueError("the body does not begin with the prefix of Kubernetes objects")
     envelope = _fields(body[4:])
@@ -40,8 +41,10 @@ def decode_protobuf(body: bytes) -> Json:
     raw = envelope.get(2, [b""])[-1]
     model = model_of_kind(api_version, kind)
     if model is None or model not in _numbers():
-        raise ValueError(
-            f"{kind} in {api_version} cannot be read as protobuf here; send it as application/json"
+        raise ApiError(
+            415,
+            "UnsupportedMediaType",
+            f"{kind} in {api_version} cannot be read from protobuf here: send it as application/json",
         )
     return {"apiVersion": api_version, "kind": kind, **_message(model, raw)}
 

@@ -31,6 +31,7 @@ from switchyard.sandbox.apiserver.hooks import (
 from switchyard.sandbox.apiserver.impersonation import impersonated
 from switchyard.sandbox.apiserver.openapi import OpenApi
 from switchyard.sandbox.apiserver.protobuf import decode_protobuf
+from switchyard.sandbox.apiserver.quota import check_quotas
 from switchyard.sandbox.apiserver.rbac import RoleBasedAccess
 from switchyard.sandbox.apiserver.resources import Json, Registry, ResourceInfo
 from switchyard.sandbox.apiserver.reviews import Reviews
@@ -56,9 +57,9 @@ class ServerSurface:
         info = self.registry.lookup("", "v1", "serviceaccounts")
         return None if info is None else self.objects.get(info, namespace, name)
 
-    def _stored(self, group: str, plural: str) -> list[Json]:
+    def _stored(self, group: str, plural: str, namespace: str = "") -> list[Json]:
         info = self.registry.lookup(group, "v1", plural)
-        return [] if info is None else self.objects.list(info)
+        return [] if info is None else self.objects.list(info, namespace)
 
     def builtin_resources(self) -> Iterable[ResourceInfo]:
         """All built-in kinds."""
@@ -105,8 +106,13 @@ class ServerSurface:
 
     def admit(self, info: ResourceInfo, new: Json, old: Json | None, subresource: str, user: User) -> None:
         """Refuses what policy forbids."""
-        if not subresource:
-            check_escalation(self.access, info, new, old, user)
+        if subresource:
+            return
+        check_escalation(self.access, info, new, old, user)
+        if old is None and (info.group, info.kind) == ("", "Pod"):
+            namespace = new["metadata"].get("namespace", "")
+            if quotas := self._stored("", "resourcequotas", namespace):
+                check_quotas(info, new, self._stored("", "pods", namespace), quotas)
 
     def table(
         self,
