@@ -7,9 +7,11 @@ import logging
 import secrets
 import socket
 import ssl
-from collections.abc import Callable
+import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import orjson
 import trustme
@@ -22,10 +24,11 @@ from switchyard.sandbox.apiserver.handlers import Handlers
 from switchyard.sandbox.apiserver.hooks import Attributes, Surface, SurfaceFactory, SurfaceOptions, User
 from switchyard.sandbox.apiserver.journal import FsyncPolicy, Journal
 from switchyard.sandbox.apiserver.paths import Target, attributes_of, parse_path
-from switchyard.sandbox.apiserver.resources import Json, Registry
-from switchyard.sandbox.apiserver.store import ShelfKey, Store
+from switchyard.sandbox.apiserver.resources import Json, Registry, ResourceInfo
+from switchyard.sandbox.apiserver.store import Store
 
 _log = logging.getLogger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MAX_BODY_BYTES = 3 * 1024 * 1024  # as kube-apiserver's limit for a request
 _REASONS = {400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 413: "RequestEntityTooLarge"}
 
@@ -96,7 +99,7 @@ class ApiServer:
             self._journal.close()
             self._journal = None
 
-    async def __aenter__(self) -> ApiServer:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -131,34 +134,20 @@ class ApiServer:
         if definitions_info is not None:
             Definitions(self.backend, definitions_info).start()
         for info, obj in self.surface.bootstrap_objects():
-            self._ensure(info.storage_key, info.namespaced, obj)
+            self._ensure(info, obj)
 
-    def _ensure(self, shelf_key: ShelfKey, namespaced: bool, obj: Json) -> None:  # noqa: FBT001 a field of the kind
+    def _ensure(self, info: ResourceInfo, obj: Json) -> None:
         metadata = obj["metadata"]
-        key = (metadata.get("namespace", "") if namespaced else "", metadata["name"])
-        if key not in self.store.shelf(shelf_key).items:
-            metadata.setdefault("uid", secrets.token_hex(16))
+        if self.store.stored(info, metadata.get("namespace", ""), metadata["name"]) is None:
+            metadata.setdefault("uid", str(uuid.uuid4()))
             metadata.setdefault("creationTimestamp", self.backend.timestamp())
-            self.store.put(shelf_key, obj)
+            self.store.put(info.storage_key, obj)
 
     @web.middleware
-    async def _answer_all(
-        self, request: web.Request, handler: Callable[[web.Request], object]
-    ) -> web.StreamResponse:
-        """Authenticates, authorizes and answers; every failure becomes a Status."""
+    async def _answer_all(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer, or a Status for every failure."""
         try:
-            target = parse_path(request.rel_url.raw_path)
-            attributes = attributes_of(request.method, request.path, request.rel_url.raw_query_string, target)
-            request["target"] = target
-            request["attributes"] = attributes
-            request["user"] = user = self.surface.authenticate(request.headers)
-            injected = await self.surface.fault(request, attributes)
-            if injected is not None:
-                return injected
-            self._authorize(user, attributes)
-            answer = await handler(request)  # type: ignore[misc]  # aiohttp's type for it needs its own alias
-            assert isinstance(answer, web.StreamResponse)  # noqa: S101 narrows for the checker
-            return answer
+            return await self._answer(request, handler)
         except ApiError as error:
             return _status_response(error)
         except web.HTTPException as error:
@@ -166,13 +155,23 @@ class ApiServer:
             return _status_response(ApiError(error.status, reason, error.reason, {}))
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 logged, and a 500: no request may end the server
             _log.exception("%s %s failed", request.method, request.path)
-            return _status_response(
-                ApiError(
-                    500, "InternalError", "Internal error occurred: the server's log has the details", {}
-                )
-            )
+            told = "Internal error occurred: the server's log has the details"
+            return _status_response(ApiError(500, "InternalError", told, {}))
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Authenticates, injects faults, authorizes and answers."""
+        target = parse_path(request.rel_url.raw_path)
+        attributes = attributes_of(request.method, request.path, request.rel_url.raw_query_string, target)
+        request["target"] = target
+        request["attributes"] = attributes
+        request["user"] = user = self.surface.authenticate(request.headers)
+        injected = await self.surface.fault(request, attributes)
+        if injected is not None:
+            return injected
+        self._authorize(user, attributes)
+        return await handler(request)
 
     def _authorize(self, user: User, attributes: Attributes) -> None:
         verdict = self.surface.authorize(user, attributes)

@@ -25,6 +25,16 @@ class WriteOptions:
     raw: bytes = b""  # the body as sent, for finding duplicate fields
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object is, and through which subresource it is written."""
+
+    info: ResourceInfo
+    namespace: str = ""  # empty for cluster-scoped kinds
+    name: str = ""
+    subresource: str = ""
+
+
 @dataclass(slots=True)
 class Answer:
     """What a write leads to: an object, or a body that is not stored."""
@@ -54,11 +64,11 @@ class Backend:
             raise LookupError(f"no resource {plural}.{version}.{group}")
         return info
 
-    def required(self, info: ResourceInfo, namespace: str, name: str) -> Stored:
-        """What is stored under a name. Raises 404."""
-        found = self.store.stored(info, namespace, name)
+    def required(self, place: Place) -> Stored:
+        """What is stored at a place. Raises 404."""
+        found = self.store.stored(place.info, place.namespace, place.name)
         if found is None:
-            raise not_found(info, name)
+            raise not_found(place.info, place.name)
         return found
 
     def namespace(self, name: str) -> Json | None:

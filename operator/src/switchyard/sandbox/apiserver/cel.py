@@ -1,8 +1,8 @@
-"""Validation rules of custom resources (x-kubernetes-validations): compiled once per schema, run on each write.
+"""Validation rules of custom resources (x-kubernetes-validations), compiled once per schema.
 
 Rules run on Google's CEL runtime: it type-checks, knows macros and optionals, and takes functions written in
-Python, which is how Kubernetes' own are added (cel_library). A rule that looks at `oldSelf` runs on updates only,
-unless it says optionalOldSelf; a value that did not change is not checked again.
+Python, which is how Kubernetes' own are added (cel_library). A rule that looks at `oldSelf` runs on updates
+only, unless it says optionalOldSelf; a value that did not change is not checked again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def compile_rule(source: str, schema: Json, *, optional_old: bool = False) -> tu
 
 def _compiler_message(error: RuntimeError) -> str:
     text = str(error).removeprefix("INVALID_ARGUMENT: ")
-    return text.removesuffix(" [INVALID_ARGUMENT]").replace(" (in container '')", " (in container '')")
+    return text.removesuffix(" [INVALID_ARGUMENT]")
 
 
 class _BySelf:

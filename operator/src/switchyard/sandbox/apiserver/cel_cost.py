@@ -1,9 +1,9 @@
 """How much a rule may cost at worst, and which fields it names that its schema does not have.
 
-Costs follow cel-go's estimator and Kubernetes' sizes: what a schema does not bound may fill a request of 3 MiB.
-An estimate can be lower than a real server's, which knows more functions; it is meant to find the rules that are
-far off, such as loops in loops over lists without maxItems.
-Source: cel-go checker/cost.go; k8s.io/apiserver/pkg/cel/limits.go and common/schemas.go.
+Costs follow cel-go's estimator and Kubernetes' sizes: what a schema does not bound may fill a request of 3
+MiB. An estimate can be lower than a real server's, which knows more functions; it is meant to find the
+rules that are far off, such as loops in loops over lists without maxItems. Source: cel-go checker/cost.go;
+k8s.io/apiserver/pkg/cel/limits.go and common/schemas.go.
 """
 
 from __future__ import annotations

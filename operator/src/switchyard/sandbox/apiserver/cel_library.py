@@ -1,8 +1,8 @@
 """The CEL environment of validation rules: what Kubernetes adds to the language, on Google's runtime.
 
-Kubernetes' own libraries (lists, regex, URLs, IP addresses, CIDRs, quantities) are given as functions on plain
-strings and lists: a quantity, an address or a URL stays its text, which its functions read.
-Source: k8s.io/apiserver/pkg/cel/library.
+Kubernetes' own libraries (lists, regex, URLs, IP addresses, CIDRs, quantities) are given as functions on
+plain strings and lists: a quantity, an address or a URL stays its text, which its functions read. Source:
+k8s.io/apiserver/pkg/cel/library.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -76,7 +77,7 @@ def _plain(amount: Decimal) -> str:
 
 
 def _is_sorted(items: list[Any]) -> bool:
-    return all(a <= b for a, b in zip(items, items[1:], strict=False))
+    return all(a <= b for a, b in pairwise(items))
 
 
 def _index(items: list[Any], wanted: Any) -> int:

@@ -15,7 +15,29 @@ from typing import Any
 from switchyard.sandbox.apiserver.resources import Json
 
 _RESERVED = frozenset(
-    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -40,10 +62,10 @@ def type_name(schema: Json) -> str:
     """The CEL type of a value with that schema, as cel_library.TYPES names it."""
     if schema.get("x-kubernetes-int-or-string") or schema.get("nullable"):
         return "dyn"
-    kind = schema.get("type", "dyn")
+    kind: str = schema.get("type", "dyn")
     if kind == "string":
         by_format = {"date-time": "timestamp", "date": "timestamp", "duration": "duration", "byte": "bytes"}
-        return by_format.get(schema.get("format", ""), "string")
+        return by_format.get(str(schema.get("format")), "string")
     return {"array": "list", "object": "map"}.get(kind, kind)
 
 
@@ -76,7 +98,7 @@ def as_rules_see(value: Any, schema: Json) -> Any:
 def _formatted(text: str, form: str) -> Any:
     try:
         if form in ("date-time", "date"):
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            moment = datetime.fromisoformat(text)
             return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         if form == "duration":
             sign = -1 if text.startswith("-") else 1

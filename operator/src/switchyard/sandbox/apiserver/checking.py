@@ -332,7 +332,7 @@ def _check_scale(info: ResourceInfo, new: Json) -> Iterator[FieldError]:
 
 
 def _is_time(text: str) -> bool:
-    return _parses(lambda: datetime.fromisoformat(text.replace("Z", "+00:00"))) and "T" in text.upper()
+    return _parses(lambda: datetime.fromisoformat(text)) and "T" in text.upper()
 
 
 def _parses(parse: Any) -> bool:

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: defaulted, checked, established, and turned into resources that the server serves."""
+"""CustomResourceDefinitions: defaulted, checked, and turned into resources that the server serves."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from switchyard.sandbox.apiserver.backend import Answer, Backend, WriteOptions
+from switchyard.sandbox.apiserver.backend import Answer, Backend, Place
 from switchyard.sandbox.apiserver.definitions import DEFINITIONS, FINALIZER
 from switchyard.sandbox.apiserver.errors import ApiError, FieldError, bad_request, invalid
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
@@ -25,16 +25,10 @@ _DELETE_OPTIONS = ResourceInfo("meta.k8s.io", "v1", "", "", "DeleteOptions", "",
 _POLICIES = ("Background", "Foreground", "Orphan")
 
 
-def delete(
-    backend: Backend,
-    info: ResourceInfo,
-    namespace: str,
-    name: str,
-    options: Json,
-    write_options: WriteOptions,
-) -> tuple[Answer, bool]:
+def delete(backend: Backend, place: Place, options: Json, *, is_dry_run: bool = False) -> tuple[Answer, bool]:
     """The object's last or current state, and whether it is gone. Raises ApiError."""
-    found = backend.required(info, namespace, name)
+    info, namespace, name = place.info, place.namespace, place.name
+    found = backend.required(place)
     check_preconditions(info, found.obj, options.get("preconditions") or {})
     _check_options(options)
     if _is_protected(info, name):
@@ -54,10 +48,10 @@ def delete(
         metadata.pop("finalizers", None)
     must_stay = bool(finalizers) or grace > 0 or _has_namespace_finalizer(info, obj)
     if not must_stay:
-        if write_options.is_dry_run:
-            return Answer(read_as(backend, info, found)), True
+        if is_dry_run:
+            return Answer(read_as(info, found)), True
         gone = backend.store.remove(info.storage_key, (namespace if info.namespaced else "", name))
-        return Answer(read_as(backend, info, gone or found)), True
+        return Answer(read_as(info, gone or found)), True
     if first_time:
         metadata["deletionTimestamp"] = (backend.now() + timedelta(seconds=grace)).strftime(
             "%Y-%m-%dT%H:%M:%SZ"
@@ -73,10 +67,10 @@ def delete(
         metadata["deletionTimestamp"] = (now + timedelta(seconds=grace)).strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata["deletionGracePeriodSeconds"] = grace
     if obj == found.obj:
-        return Answer(read_as(backend, info, found)), False
-    if write_options.is_dry_run:
+        return Answer(read_as(info, found)), False
+    if is_dry_run:
         return Answer(Stored(obj, found.version)), False
-    return Answer(read_as(backend, info, backend.store.put(info.storage_key, obj))), False
+    return Answer(read_as(info, backend.store.put(info.storage_key, obj))), False
 
 
 def deleted_status(info: ResourceInfo, stored: Stored) -> Json:
@@ -108,9 +102,9 @@ def check_preconditions(info: ResourceInfo, obj: Json, preconditions: Mapping[st
             raise ApiError(
                 409,
                 "Conflict",
-                f'Operation cannot be fulfilled on {info.qualified_kind} "{name}": the {word} in the precondition '
-                f"({wanted}) does not match the {record_word} in record ({metadata[key]}). The object might have "
-                "been deleted and then recreated",
+                f'Operation cannot be fulfilled on {info.qualified_kind} "{name}": '
+                f"the {word} in the precondition ({wanted}) does not match the {record_word} in record "
+                f"({metadata[key]}). The object might have been deleted and then recreated",
                 details,
             )
 
@@ -181,7 +175,7 @@ def _grace_seconds(info: ResourceInfo, obj: Json, options: Json) -> int:
     before = obj["metadata"].get("deletionGracePeriodSeconds")
     wanted = int(given if given is not None else spec.get("terminationGracePeriodSeconds", 30))
     if obj["metadata"].get("deletionTimestamp") and before is not None:
-        return min(before, wanted) if given is not None else before
+        return min(int(before), wanted) if given is not None else int(before)
     return wanted
 
 

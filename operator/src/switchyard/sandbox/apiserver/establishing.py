@@ -1,4 +1,4 @@
-"""Follows CustomResourceDefinitions: serves what they bring, says so in their status, and cleans up after them.
+"""CustomResourceDefinitions followed: what they bring is served, said in their status, and cleaned up after.
 
 created → served, status NamesAccepted and Established
 deleted → its objects are deleted; with the last of them the definition goes (finalizer customresourcecleanup)
@@ -10,10 +10,10 @@ import asyncio
 import logging
 
 from switchyard.sandbox.apiserver import definitions, deletion
-from switchyard.sandbox.apiserver.backend import Backend, WriteOptions
+from switchyard.sandbox.apiserver.backend import Backend, Place
 from switchyard.sandbox.apiserver.definitions import DEFINITIONS, FINALIZER
 from switchyard.sandbox.apiserver.errors import ApiError
-from switchyard.sandbox.apiserver.managed import record_update
+from switchyard.sandbox.apiserver.managed import Change, record_update
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.store import Event, ShelfKey
 
@@ -74,7 +74,7 @@ class Definitions:
                 self._clean_up(definition)
             else:
                 self._establish(definition)
-        except Exception:
+        except Exception:  # noqa: BLE001 a definition that cannot be followed must not stop the others
             _log.exception("CustomResourceDefinition %s cannot be followed", name)
 
     def _establish(self, definition: Json) -> None:
@@ -82,7 +82,7 @@ class Definitions:
         if status != definition.get("status"):
             new = self._copy(definition)
             new["status"] = status
-            record_update(self._info, definition, new, _MANAGER, "status", self._backend.timestamp())
+            record_update(self._info, definition, new, Change(_MANAGER, "status", self._backend.timestamp()))
             self._backend.store.put(DEFINITIONS, new)
 
     def _clean_up(self, definition: Json) -> None:
@@ -95,14 +95,8 @@ class Definitions:
             if metadata.get("deletionTimestamp"):
                 continue
             try:
-                deletion.delete(
-                    self._backend,
-                    infos[0],
-                    metadata.get("namespace", ""),
-                    metadata["name"],
-                    {},
-                    WriteOptions(field_manager=_MANAGER),
-                )
+                place = Place(infos[0], metadata.get("namespace", ""), metadata["name"])
+                deletion.delete(self._backend, place, {})
             except ApiError as error:
                 _log.warning("%s %s stays: %s", infos[0].kind, metadata["name"], error)
         if infos and self._backend.store.list(infos[0]):
@@ -120,7 +114,7 @@ class Definitions:
             self._backend.store.remove(DEFINITIONS, ("", new["metadata"]["name"]), new)
 
     def _copy(self, definition: Json) -> Json:
-        return self._backend.required(self._info, "", definition["metadata"]["name"]).copy()
+        return self._backend.required(Place(self._info, name=definition["metadata"]["name"])).copy()
 
 
 def _key_of(definition: Json) -> ShelfKey:

@@ -1,9 +1,9 @@
 """Sets of field paths in the form in which managedFields keep them (FieldsV1), and what one does with sets.
 
-A node maps path elements to nodes: `f:name` a field, `k:{"name":"p"}` a list item by its keys, `v:"x"` a member of a
-set. An empty node is a path in the set; a node with children is one only if it has ".". The root is never a member,
-and an empty root is the empty set.
-Source: sigs.k8s.io/structured-merge-diff, fieldpath/serialize.go.
+A node maps path elements to nodes: `f:name` a field, `k:{"name":"p"}` a list item by its keys, `v:"x"` a
+member of a set. An empty node is a path in the set; a node with children is one only if it has ".". The
+root is never a member, and an empty root is the empty set. Source: sigs.k8s.io/structured-merge-diff,
+fieldpath/serialize.go.
 """
 
 from __future__ import annotations

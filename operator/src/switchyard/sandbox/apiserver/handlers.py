@@ -10,10 +10,9 @@ import yaml
 from aiohttp import web
 
 from switchyard.sandbox.apiserver import deletion, patching, pods, scaling
-from switchyard.sandbox.apiserver.backend import Answer, Backend, WriteOptions
+from switchyard.sandbox.apiserver.backend import Answer, Backend, Place, WriteOptions
 from switchyard.sandbox.apiserver.decoding import Accepted, decode_body, negotiate
 from switchyard.sandbox.apiserver.errors import (
-    ApiError,
     FieldError,
     bad_request,
     invalid,
@@ -46,10 +45,12 @@ class Handlers:
             return web.Response(status=404, text="404 page not found\n")
         info = self.backend.registry.lookup(target.group, target.version, target.plural)
         if info is None or (target.namespace and not info.namespaced):
-            raise self._unknown(target)
+            raise no_such_path()
         method = request.method
         if target.subresource:
             return await self._subresource(request, info, target)
+        if request["attributes"].verb not in info.verbs:
+            raise method_not_allowed()
         if target.name:
             if info.namespaced and not target.namespace:
                 raise no_such_path()
@@ -74,12 +75,9 @@ class Handlers:
                     return await self._delete_collection(request, info, target)
         raise method_not_allowed()
 
-    def _unknown(self, target: Target) -> ApiError:
-        return no_such_path()
-
     def _get(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
         accepted = negotiate(request.headers.get("Accept", ""))
-        stored = self.backend.required(info, target.namespace, target.name)
+        stored = self.backend.required(_place(info, target))
         return _bytes(render(self.backend, info, stored, accepted, request.query), accepted)
 
     def _list(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
@@ -100,41 +98,25 @@ class Handlers:
         if info.namespaced and not target.namespace:
             raise method_not_allowed(info)
         obj, options = await self._body(request)
-        answer = create(self.backend, info, target.namespace, obj, options)
+        answer = create(self.backend, _place(info, target), obj, options)
         return self._answer(request, info, answer)
 
     async def _replace(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
         obj, options = await self._body(request)
-        answer = update(
-            self.backend,
-            info,
-            target.namespace,
-            target.name,
-            lambda _: obj,
-            options,
-            subresource=target.subresource,
-        )
+        answer = update(self.backend, _place(info, target), lambda _: obj, options)
         return self._answer(request, info, answer)
 
     async def _patch(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
         raw = await request.read()
         options = write_options(request, raw)
-        answer = patching.patch(
-            self.backend,
-            info,
-            target.namespace,
-            target.name,
-            raw,
-            request.headers.get("Content-Type", ""),
-            options,
-            subresource=target.subresource,
-        )
+        content_type = request.headers.get("Content-Type", "")
+        answer = patching.patch(self.backend, _place(info, target), raw, content_type, options)
         return self._answer(request, info, answer)
 
     async def _delete(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
-        delete_options, options = await self._delete_options(request)
+        delete_options, is_dry_run = await self._delete_options(request)
         answer, is_gone = deletion.delete(
-            self.backend, info, target.namespace, target.name, delete_options, options
+            self.backend, _place(info, target), delete_options, is_dry_run=is_dry_run
         )
         if deletion.returns_object(info, is_gone=is_gone):
             return self._answer(request, info, answer)
@@ -145,21 +127,15 @@ class Handlers:
     ) -> web.Response:
         if info.namespaced and not target.namespace:
             raise method_not_allowed(info)
-        delete_options, options = await self._delete_options(request)
+        delete_options, is_dry_run = await self._delete_options(request)
         query = request.query
         is_selected = selector(info, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         items = []
         for obj in self.backend.store.list(info, target.namespace):
             if is_selected is None or is_selected(obj):
                 metadata = obj["metadata"]
-                answer, _ = deletion.delete(
-                    self.backend,
-                    info,
-                    metadata.get("namespace", ""),
-                    metadata["name"],
-                    delete_options,
-                    options,
-                )
+                place = Place(info, metadata.get("namespace", ""), metadata["name"])
+                answer, _ = deletion.delete(self.backend, place, delete_options, is_dry_run=is_dry_run)
                 items.append(convert(info, answer.stored.obj))
         version = str(self.backend.store.resource_version)
         return _json(
@@ -187,13 +163,7 @@ class Handlers:
         if name == "scale":
             raw = await request.read()
             body = scaling.handle(
-                self.backend,
-                info,
-                target,
-                method,
-                raw,
-                request.headers.get("Content-Type", ""),
-                write_options(request, raw),
+                self.backend, _place(info, target), request, raw, write_options(request, raw)
             )
             return _json(body)
         if method == "GET":
@@ -207,7 +177,7 @@ class Handlers:
         if request.method != "PUT":
             raise method_not_allowed(info)
         obj, _ = await self._body(request)
-        found = self.backend.required(info, "", target.name)
+        found = self.backend.required(_place(info, target))
         new = found.copy()
         spec = new.setdefault("spec", {})
         finalizers = (obj.get("spec") or {}).get("finalizers") or []
@@ -226,17 +196,15 @@ class Handlers:
         obj = decode_body(raw, request.headers.get("Content-Type", ""), self.backend.surface.decode_protobuf)
         return obj, write_options(request, raw)
 
-    async def _delete_options(self, request: web.Request) -> tuple[Json, WriteOptions]:
+    async def _delete_options(self, request: web.Request) -> tuple[Json, bool]:
+        """The delete options, and whether it is only tried."""
         raw = await request.read()
-        options = write_options(request, b"")
         body: Json = {}
         if raw:
-            body = decode_body(
-                raw, request.headers.get("Content-Type", ""), self.backend.surface.decode_protobuf
-            )
-            if body.get("dryRun"):
-                options = write_options(request, b"", is_dry_run=True)
-        return deletion.merged_options(body, request.query), options
+            media = request.headers.get("Content-Type", "")
+            body = decode_body(raw, media, self.backend.surface.decode_protobuf)
+        is_dry_run = write_options(request, b"").is_dry_run or bool(body.get("dryRun"))
+        return deletion.merged_options(body, request.query), is_dry_run
 
     def _answer(self, request: web.Request, info: ResourceInfo, answer: Answer) -> web.Response:
         accepted = negotiate(request.headers.get("Accept", ""))
@@ -248,7 +216,7 @@ class Handlers:
         return response
 
 
-def write_options(request: web.Request, raw: bytes, *, is_dry_run: bool = False) -> WriteOptions:
+def write_options(request: web.Request, raw: bytes) -> WriteOptions:
     """How a write is asked for, from query and headers. Raises ApiError."""
     query: Mapping[str, str] = request.query
     dry = query.get("dryRun", "")
@@ -267,10 +235,14 @@ def write_options(request: web.Request, raw: bytes, *, is_dry_run: bool = False)
         field_manager=manager or agent.partition("/")[0][:128] or "unknown",
         has_field_manager=bool(manager),
         field_validation=validation,
-        is_dry_run=is_dry_run or dry == "All",
+        is_dry_run=dry == "All",
         is_forced={"true": True, "1": True, "false": False, "0": False}.get(query.get("force", "")),
         raw=raw,
     )
+
+
+def _place(info: ResourceInfo, target: Target) -> Place:
+    return Place(info, target.namespace, target.name, target.subresource)
 
 
 def _is_true(text: str) -> bool:

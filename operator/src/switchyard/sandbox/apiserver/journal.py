@@ -1,9 +1,9 @@
-"""Objects kept in a file: an append-only log of writes, one JSON line each, rewritten as a snapshot now and then.
+"""Objects kept in a file: an append-only log of writes, one JSON line each, at times replaced by a snapshot.
 
-A line is written before anyone is told of the write, so what a client was told survives `kill -9`; whether it also
-survives a power cut is the fsync policy's: `always` (each write), `interval` (at most a second is lost) or `never`
-(the system decides). A torn last line, as a crash leaves it, is cut off on load; a broken line before others is an
-error, for then the file is not ours to guess at.
+A line is written before anyone is told of the write, so what a client was told survives `kill -9`. Whether
+it also survives a power cut is the fsync policy's: `always` (each write), `interval` (at most a second is
+lost) or `never` (the system decides). A torn last line, as a crash leaves it, is cut off on load; a broken
+line before others is an error, for then the file is not ours to guess at.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Journal:
     def load_into(self, store: Store) -> None:
         """Fills an empty store from the file and opens the file for writing."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        version, objects = 0, {}
+        version = 0
+        objects: dict[tuple[ShelfKey, str, str], Json] = {}
         if self.path.exists():
             version, objects = _read(self.path)
         store.restore(version, iter([(key[0], obj) for key, obj in objects.items()]))
@@ -68,7 +69,9 @@ class Journal:
             self._file = -1
 
     def _write(self, line: bytes) -> None:
-        os.write(self._file, line)
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
         self._size += len(line)
         now = time.monotonic()
         if self._fsync == "always" or (self._fsync == "interval" and now - self._synced_at > _FSYNC_SECONDS):

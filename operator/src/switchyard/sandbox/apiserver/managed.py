@@ -1,9 +1,8 @@
 """Who manages which field: managedFields after an update and after a server-side apply.
 
-An update gives its manager what it changed and takes that from everyone else. An apply states a manager's whole
-opinion: it conflicts with what others say otherwise, and what it said before and leaves out now goes, unless
-someone else holds it.
-Source: sigs.k8s.io/structured-merge-diff, merge/update.go; KEP-555.
+An update gives its manager what it changed and takes that from everyone else. An apply states a manager's
+whole opinion: it conflicts with what others say otherwise, and what it said before and leaves out now goes,
+unless someone else holds it. Source: sigs.k8s.io/structured-merge-diff, merge/update.go; KEP-555.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from switchyard.sandbox.apiserver.backend import WriteOptions
 from switchyard.sandbox.apiserver.errors import ApiError, bad_request
 from switchyard.sandbox.apiserver.fieldsets import Fields, difference, intersection, ordered, paths, union
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
@@ -81,23 +79,32 @@ class Manager:
         return out if self.operation == "Apply" else f"{out} using {self.api_version}"
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who writes, through what and when."""
+
+    manager: str
+    subresource: str
+    timestamp: str
+    is_forced: bool = False  # an apply that takes what others hold
+
+
 @dataclass(slots=True)
 class _Entry:
     fields: Fields
     time: str
 
 
-def record_update(
-    info: ResourceInfo, old: Json | None, new: Json, manager: str, subresource: str, timestamp: str
-) -> None:
-    """Brings managedFields of an updated or created object up to date, in place. `old` is None on creation."""
+def record_update(info: ResourceInfo, old: Json | None, new: Json, change: Change) -> None:
+    """Brings managedFields of an updated object up to date, in place; `old` is None on creation."""
+    timestamp = change.timestamp
     schema = typed_schema(info)
     entries = _read(new["metadata"].get("managedFields") or [])
     found = compare(_without_system(old if old is not None else _empty(info)), _without_system(new), schema)
-    not_ours = _reset_fields(info, subresource)
+    not_ours = _reset_fields(info, change.subresource)
     changed = difference(difference(found.changed, _OWNED_BY_NOBODY), not_ours)
     removed = difference(found.removed, not_ours)
-    me = Manager(manager, "Update", info.api_version, subresource)
+    me = Manager(change.manager, "Update", info.api_version, change.subresource)
     if not changed and not removed:
         return
     for other, entry in list(entries.items()):
@@ -112,15 +119,9 @@ def record_update(
     _write(new, _capped(entries))
 
 
-def apply(
-    info: ResourceInfo,
-    live: Json | None,
-    config: Json,
-    options: WriteOptions,
-    subresource: str,
-    timestamp: str,
-) -> Json:
+def apply(info: ResourceInfo, live: Json | None, config: Json, change: Change) -> Json:
     """The live object after an apply, with managedFields. Raises 409 for conflicts that are not forced."""
+    subresource, timestamp = change.subresource, change.timestamp
     schema = typed_schema(info)
     base = (
         live
@@ -130,7 +131,7 @@ def apply(
     entries = _read(base["metadata"].get("managedFields") or [])
     if live is not None and not entries:
         _own_before_first_apply(info, live, entries, timestamp)
-    me = Manager(options.field_manager, "Apply", info.api_version, subresource)
+    me = Manager(change.manager, "Apply", info.api_version, subresource)
     last = next(
         (m for m in entries if (m.name, m.operation, m.subresource) == (me.name, "Apply", subresource)), None
     )
@@ -139,7 +140,7 @@ def apply(
         mine = difference(fields_of(_without_system(config), schema), _OWNED_BY_NOBODY)
         mine = difference(mine, _reset_fields(info, subresource))
         old = _without_system(base)
-        new = merged(old, _only(config, subresource), schema)
+        new: Json = merged(old, _only(config, subresource), schema)
     except (TypeError, AttributeError) as error:
         raise bad_request(f"failed to create typed patch object: {error}") from error
     if last_entry is not None:
@@ -153,7 +154,7 @@ def apply(
         for manager, entry in entries.items()
         if (both := intersection(entry.fields, found.changed))
     }
-    if contested and not options.is_forced:
+    if contested and not change.is_forced:
         raise _conflict(contested)
     for manager, entry in list(entries.items()):
         _take(entries, manager, entry, union(contested.get(manager, {}), found.removed), timestamp)
@@ -295,7 +296,7 @@ def _conflict(contested: dict[Manager, Fields]) -> ApiError:
 def _empty(info: ResourceInfo) -> Json:
     if not info.is_builtin:
         return {}
-    spec_like = {"spec": {}, "status": {}}
+    spec_like: Json = {"spec": {}, "status": {}}
     return {**spec_like, **_ALWAYS_THERE.get(info.storage_key, {})}
 
 

@@ -32,8 +32,10 @@ def check_dns_subdomain(text: str) -> list[str]:
     out = [] if len(text) <= 253 else ["must be no more than 253 bytes"]
     if not _is_dns_subdomain(text):
         out.append(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-            "must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation "
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' "
+            "or '.', and "
+            "must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+            "validation "
             f"is '{_DNS_SUBDOMAIN}')"
         )
     return out
@@ -44,8 +46,10 @@ def check_dns_label(text: str) -> list[str]:
     out = [] if len(text) <= 63 else ["must be no more than 63 bytes"]
     if not _is_dns_label(text):
         out.append(
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-            "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+            "and must start "
+            "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
+            "validation is "
             f"'{_DNS_LABEL}')"
         )
     return out
@@ -56,8 +60,10 @@ def check_dns_1035_label(text: str) -> list[str]:
     out = [] if len(text) <= 63 else ["must be no more than 63 bytes"]
     if not _is_dns_1035(text):
         out.append(
-            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-            "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with "
+            "an alphabetic "
+            "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex "
+            "used for "
             f"validation is '{_DNS_1035}')"
         )
     return out
@@ -78,22 +84,25 @@ def check_label_key(key: str) -> list[str]:
         if not prefix:
             out.append("prefix part must be non-empty")
         elif "/" in prefix:
-            return [
-                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
-                "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
-                f"validation is '{_NAME_PART}') with an optional DNS subdomain prefix and '/' (e.g. "
-                "'example.com/MyName')"
-            ]
+            wrong = (
+                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start "
+                "and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used "
+                f"for validation is '{_NAME_PART}') with an optional DNS subdomain prefix and '/' "
+                "(e.g. 'example.com/MyName')"
+            )
+            return [wrong]
         else:
-            out += [f"prefix part {wrong}" for wrong in check_dns_subdomain(prefix)]
+            out += [f"prefix part {part}" for part in check_dns_subdomain(prefix)]
     if not name:
         out.append("name part must be non-empty")
     elif len(name) > 63:
         out.append("name part must be no more than 63 bytes")
     if not _is_name_part(name):
         out.append(
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and "
+            "end with an "
+            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+            "validation is "
             f"'{_NAME_PART}')"
         )
     return out
@@ -104,8 +113,10 @@ def check_label_value(value: str) -> list[str]:
     out = [] if len(value) <= 63 else ["must be no more than 63 bytes"]
     if not _is_label_value(value):
         out.append(
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-            "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
+            "or '.', and must "
+            "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
+            "'12345', regex used "
             f"for validation is '{_LABEL_VALUE}')"
         )
     return out

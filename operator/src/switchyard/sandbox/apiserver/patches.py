@@ -19,7 +19,7 @@ _MAX_OPERATIONS = 10_000
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """The target after a merge patch: maps merge, null removes, anything else replaces. Shares what is kept."""
+    """The target after a merge patch: maps merge, null removes, else it replaces. Shares what is kept."""
     if not isinstance(patch, dict):
         return patch
     out = dict(target) if isinstance(target, dict) else {}
@@ -84,6 +84,6 @@ def unsupported(info: ResourceInfo, media: str) -> ApiError:
     return ApiError(
         415,
         "UnsupportedMediaType",
-        f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
-        + (f" (got {media})" if media else ""),
+        "the body of the request was in an unknown format - accepted media types include: "
+        f"{', '.join(accepted)}" + (f" (got {media})" if media else ""),
     )

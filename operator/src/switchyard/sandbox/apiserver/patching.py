@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from switchyard.sandbox.apiserver import managed
-from switchyard.sandbox.apiserver.backend import Answer, Backend, WriteOptions
+from switchyard.sandbox.apiserver.backend import Answer, Backend, Place, WriteOptions
 from switchyard.sandbox.apiserver.decoding import decode_yaml
 from switchyard.sandbox.apiserver.errors import FieldError, bad_request, conflict, invalid, not_found
 from switchyard.sandbox.apiserver.patches import (
@@ -24,18 +24,9 @@ from switchyard.sandbox.apiserver.writes import check_type, create, settle, upda
 _PATCH_OPTIONS = ResourceInfo("meta.k8s.io", "v1", "", "", "PatchOptions", "", namespaced=False)
 
 
-def patch(
-    backend: Backend,
-    info: ResourceInfo,
-    namespace: str,
-    name: str,
-    raw: bytes,
-    content_type: str,
-    options: WriteOptions,
-    *,
-    subresource: str = "",
-) -> Answer:
+def patch(backend: Backend, place: Place, raw: bytes, content_type: str, options: WriteOptions) -> Answer:
     """The patched object. Raises ApiError."""
+    info = place.info
     media = content_type.partition(";")[0].strip()
     known = {JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH, "application/apply-patch+cbor"}
     if media not in known or (media == STRATEGIC_PATCH and not info.is_builtin):
@@ -44,7 +35,7 @@ def patch(
         if not options.has_field_manager:
             wrong = FieldError("FieldValueRequired", "fieldManager", "is required for apply patch")
             raise invalid(_PATCH_OPTIONS, "", [wrong])
-        return apply(backend, info, namespace, name, decode_yaml(raw), options, subresource=subresource)
+        return apply(backend, place, decode_yaml(raw), options)
     if options.is_forced is not None:
         wrong = FieldError("FieldValueForbidden", "force", "may not be specified for non-apply patch")
         raise invalid(_PATCH_OPTIONS, "", [wrong])
@@ -60,24 +51,19 @@ def patch(
         merged: Json = merge(obj, document)
         return merged
 
-    return update(backend, info, namespace, name, change, options, subresource=subresource)
+    return update(backend, place, change, options)
 
 
-def apply(
-    backend: Backend,
-    info: ResourceInfo,
-    namespace: str,
-    name: str,
-    config: Json,
-    options: WriteOptions,
-    *,
-    subresource: str = "",
-) -> Answer:
+def apply(backend: Backend, place: Place, config: Json, options: WriteOptions) -> Answer:
     """The object after a server-side apply, created if it was not there. Raises ApiError."""
+    info, namespace, name = place.info, place.namespace, place.name
+    change = managed.Change(
+        options.field_manager, place.subresource, backend.timestamp(), is_forced=bool(options.is_forced)
+    )
     metadata = config.setdefault("metadata", {}) or {}
     if metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    check_type(info, config, options)
+    check_type(info, config)
     given = metadata.setdefault("name", name)
     if given != name:
         raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
@@ -86,31 +72,23 @@ def apply(
     warnings = settle(backend, info, config, options, fills_defaults=False)
     found = backend.store.stored(info, namespace, name)
     if found is None:
-        if subresource:
+        if place.subresource:
             raise not_found(info, name)
         if metadata.get("uid"):
             raise conflict(
                 info,
                 name,
-                f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found",
+                f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing "
+                "object was found",
             )
-        applied = managed.apply(info, None, config, options, subresource, backend.timestamp())
-        answer = create(backend, info, namespace, applied, options, records_fields=False)
+        applied = managed.apply(info, None, config, change)
+        answer = create(backend, place, applied, options, records_fields=False)
     else:
-        live = read_as(backend, info, found)
+        live = read_as(info, found)
         version = metadata.get("resourceVersion")
-        applied = managed.apply(info, live.copy(), config, options, subresource, backend.timestamp())
+        applied = managed.apply(info, live.copy(), config, change)
         if version:
             applied["metadata"]["resourceVersion"] = version
-        answer = update(
-            backend,
-            info,
-            namespace,
-            name,
-            lambda _: applied,
-            options,
-            subresource=subresource,
-            records_fields=False,
-        )
+        answer = update(backend, place, lambda _: applied, options, records_fields=False)
     answer.warnings[:0] = [warning for warning in warnings if warning not in answer.warnings]
     return answer

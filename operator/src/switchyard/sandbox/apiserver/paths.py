@@ -71,10 +71,7 @@ def attributes_of(method: str, path: str, query: str, target: Target) -> Attribu
             name = name or _name_selected(query)
     elif verb == "delete" and not name:
         verb = "deletecollection"
-    if target.plural == "namespaces" and target.group == "":
-        namespace = target.name
-    else:
-        namespace = target.namespace
+    is_namespace = target.plural == "namespaces" and target.group == ""
     return Attributes(
         verb=verb,
         path=path,
@@ -82,7 +79,7 @@ def attributes_of(method: str, path: str, query: str, target: Target) -> Attribu
         version=target.version,
         resource=target.plural,
         subresource=target.subresource,
-        namespace=namespace,
+        namespace=target.name if is_namespace else target.namespace,
         name=name,
     )
 
@@ -92,7 +89,7 @@ def _is_watch(query: str) -> bool:
 
 
 def _name_selected(query: str) -> str:
-    """The name in `fieldSelector=metadata.name=x`: lists and watches of one name are authorized by that name."""
+    """The name in `fieldSelector=metadata.name=x`: lists and watches of one name are authorized by it."""
     for part in query.split("&"):
         key, _, value = part.partition("=")
         if key == "fieldSelector":

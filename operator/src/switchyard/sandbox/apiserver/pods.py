@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from switchyard.sandbox.apiserver import deletion
-from switchyard.sandbox.apiserver.backend import Backend, WriteOptions
+from switchyard.sandbox.apiserver.backend import Backend, Place, WriteOptions
 from switchyard.sandbox.apiserver.decoding import decode_body
 from switchyard.sandbox.apiserver.errors import (
     ApiError,
@@ -33,10 +33,11 @@ async def handle(
     backend: Backend, request: web.Request, info: ResourceInfo, target: Target
 ) -> web.StreamResponse:
     """The answer for a pod's binding, eviction or log. Raises ApiError."""
+    place = Place(info, target.namespace, target.name, target.subresource)
     if target.subresource == "log":
         if request.method != "GET":
             raise method_not_allowed(info)
-        return await _log(backend, request, info, target)
+        return await _log(backend, request, place)
     if request.method != "POST":
         raise method_not_allowed(info)
     raw = await request.read()
@@ -44,24 +45,26 @@ async def handle(
     is_dry_run = request.query.get("dryRun") == "All" or bool(body.get("dryRun"))
     options = WriteOptions(user=request["user"], field_validation="Ignore", is_dry_run=is_dry_run)
     if target.subresource == "binding":
-        status = bind(backend, info, target, body, options)
+        status = bind(backend, place, body, options)
     else:
-        status = evict(backend, info, target, body, options)
+        status = evict(backend, place, body, options)
     return web.Response(body=orjson.dumps(status), status=201, content_type="application/json")
 
 
-def bind(backend: Backend, info: ResourceInfo, target: Target, binding: Json, options: WriteOptions) -> Json:
+def bind(backend: Backend, place: Place, binding: Json, options: WriteOptions) -> Json:
     """The Status of a pod bound to a node. Raises 404, 409 or 422."""
     node = (binding.get("target") or {}).get("name")
     if not node:
         wrong = FieldError("FieldValueRequired", "target.name", "")
-        raise invalid(_kind(info, "Binding"), target.name, [wrong])
-    pod = backend.required(info, target.namespace, target.name).obj
+        raise invalid(_kind(place.info, "Binding"), place.name, [wrong])
+    pod = backend.required(place).obj
     bound_to = (pod.get("spec") or {}).get("nodeName")
     if pod["metadata"].get("deletionTimestamp"):
-        raise conflict(info, target.name, f"pod {target.name} is being deleted, cannot be assigned to a host")
+        raise conflict(
+            place.info, place.name, f"pod {place.name} is being deleted, cannot be assigned to a host"
+        )
     if bound_to:
-        raise conflict(info, target.name, f"pod {target.name} is already assigned to node {bound_to!r}")
+        raise conflict(place.info, place.name, f"pod {place.name} is already assigned to node {bound_to!r}")
 
     def change(obj: Json) -> Json:
         obj["spec"]["nodeName"] = node
@@ -81,42 +84,31 @@ def bind(backend: Backend, info: ResourceInfo, target: Target, binding: Json, op
         obj["status"]["conditions"] = conditions
         return obj
 
-    update(
-        backend,
-        info,
-        target.namespace,
-        target.name,
-        change,
-        options,
-        subresource="binding",
-        records_fields=False,
-    )
+    update(backend, place, change, options, records_fields=False)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-def evict(
-    backend: Backend, info: ResourceInfo, target: Target, eviction: Json, options: WriteOptions
-) -> Json:
+def evict(backend: Backend, place: Place, eviction: Json, options: WriteOptions) -> Json:
     """The Status of an eviction that the disruption budgets allow. Raises 429 where they do not."""
-    pod = backend.required(info, target.namespace, target.name).obj
+    pod = backend.required(place).obj
     delete_options = eviction.get("deleteOptions") or {}
-    deletion.check_preconditions(info, pod, delete_options.get("preconditions") or {})
+    deletion.check_preconditions(place.info, pod, delete_options.get("preconditions") or {})
     budget = None
     if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed", "Pending"):
-        budget = _budget_of(backend, info, target, pod)
+        budget = _budget_of(backend, pod)
     if budget is not None:
-        _take_disruption(backend, budget, target.name, options)
-    deletion.delete(backend, info, target.namespace, target.name, delete_options, options)
+        _take_disruption(backend, budget, place.name, options)
+    deletion.delete(backend, place, delete_options, is_dry_run=options.is_dry_run)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-def _budget_of(backend: Backend, info: ResourceInfo, target: Target, pod: Json) -> Json | None:
+def _budget_of(backend: Backend, pod: Json) -> Json | None:
     budgets_info = backend.registry.lookup("policy", "v1", "poddisruptionbudgets")
     if budgets_info is None:
         return None
     labels = pod["metadata"].get("labels") or {}
     found = []
-    for budget in backend.store.list(budgets_info, target.namespace):
+    for budget in backend.store.list(budgets_info, pod["metadata"]["namespace"]):
         selector = (budget.get("spec") or {}).get("selector")
         if selector is not None and all(term.matches(labels) for term in from_label_selector(selector)):
             found.append(budget)
@@ -124,7 +116,8 @@ def _budget_of(backend: Backend, info: ResourceInfo, target: Target, pod: Json) 
         raise ApiError(
             500,
             "InternalError",
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not "
+            "support.",
         )
     return found[0] if found else None
 
@@ -136,8 +129,8 @@ def _take_disruption(backend: Backend, budget: Json, pod_name: str, options: Wri
     if not is_observed or status.get("disruptionsAllowed", 0) <= 0:
         cause = {
             "reason": "DisruptionBudget",
-            "message": f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods and has "
-            f"{status.get('currentHealthy', 0)} currently",
+            "message": f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods "
+            f"and has {status.get('currentHealthy', 0)} currently",
         }
         raise too_many_requests(
             "Cannot evict pod as it would violate the pod's disruption budget.",
@@ -153,14 +146,12 @@ def _take_disruption(backend: Backend, budget: Json, pod_name: str, options: Wri
         obj["status"].setdefault("disruptedPods", {})[pod_name] = backend.timestamp()
         return obj
 
-    update(backend, info, budget["metadata"]["namespace"], name, change, options, subresource="status")
+    update(backend, Place(info, budget["metadata"]["namespace"], name, "status"), change, options)
 
 
-async def _log(
-    backend: Backend, request: web.Request, info: ResourceInfo, target: Target
-) -> web.StreamResponse:
+async def _log(backend: Backend, request: web.Request, place: Place) -> web.StreamResponse:
     """Passes on what the agent of the pod's node says, as kube-apiserver asks a kubelet."""
-    pod = backend.required(info, target.namespace, target.name).obj
+    pod = backend.required(place).obj
     container = _container(pod, request.query.get("container", ""))
     node_name = (pod.get("spec") or {}).get("nodeName")
     if not node_name:
@@ -170,7 +161,7 @@ async def _log(
     if not address or not port:
         raise ApiError(500, "InternalError", f"no agent answers for node {node_name}")
     query = {key: value for key, value in request.query.items() if key != "container"}
-    url = f"http://{address}:{port}/containerLogs/{target.namespace}/{target.name}/{container}"
+    url = f"http://{address}:{port}/containerLogs/{place.namespace}/{place.name}/{container}"
     return await _pass_on(request, url, query)
 
 

@@ -1,6 +1,7 @@
 """Unknown fields found and dropped, defaults filled in: what a schema does to an object before it is checked.
 
-Works in place on private copies. Order as in a real server: prune, drop nulls that a default replaces, default.
+Works in place on private copies. Order as in a real server: prune, drop nulls that a default replaces,
+default.
 """
 
 from __future__ import annotations

@@ -14,15 +14,18 @@ from switchyard.sandbox.apiserver.decoding import Accepted
 from switchyard.sandbox.apiserver.errors import ApiError, FieldError, bad_request, expired, invalid
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.selectors import selector
-from switchyard.sandbox.apiserver.store import Compacted, Key, Shelf, Stored
+from switchyard.sandbox.apiserver.store import CompactedError, Key, Shelf, Stored
 from switchyard.sandbox.apiserver.versions import convert, view
 
 _LIST_OPTIONS = ResourceInfo("meta.k8s.io", "v1", "", "", "ListOptions", "", namespaced=False)
 METADATA_TYPE: Json = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 PAGE_EXPIRED = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-    "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
-    "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+    "The provided continue parameter is too old to display a consistent list result. You can start a "
+    "new list "
+    "without the continue parameter, or use the continue token in this response to retrieve the "
+    "remainder of the "
+    "results. Continuing with the provided token results in an inconsistent list - objects that were "
+    "created, "
     "modified, or deleted between the time the first chunk was returned and now may show up in the list."
 )
 
@@ -71,7 +74,15 @@ def list_objects(
         metadata["continue"] = _make_continue(version, last)
         if is_selected is None:
             metadata["remainingItemCount"] = left
-    return _render_list(backend, info, chosen, metadata, accepted, query)
+    if accepted.form == "object":
+        return _joined(info, chosen, metadata)
+    objects = [convert(info, stored.obj) for stored in chosen]
+    if accepted.form == "metadata":
+        shown = [{**METADATA_TYPE, "metadata": obj["metadata"]} for obj in objects]
+        kind = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+        return orjson.dumps({**kind, "metadata": metadata, "items": shown})
+    include = query.get("includeObject") or "Metadata"
+    return orjson.dumps(backend.surface.table(info, objects, metadata, include, headers=True))
 
 
 def _choose(
@@ -98,33 +109,12 @@ def _choose(
     return chosen, None, 0
 
 
-def _render_list(
-    backend: Backend,
-    info: ResourceInfo,
-    chosen: Sequence[Stored],
-    metadata: Json,
-    accepted: Accepted,
-    query: Mapping[str, str],
-) -> bytes:
-    if accepted.form == "object":
-        head = orjson.dumps(
-            {"kind": info.list_kind, "apiVersion": info.api_version, "metadata": {"continue": "", **metadata}}
-            if not info.is_builtin
-            else {"kind": info.list_kind, "apiVersion": info.api_version, "metadata": metadata}
-        )
-        return head[:-1] + b',"items":[' + b",".join([view(info, stored) for stored in chosen]) + b"]}"
-    objects = [convert(info, stored.obj) for stored in chosen]
-    if accepted.form == "metadata":
-        return orjson.dumps(
-            {
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": metadata,
-                "items": [{**METADATA_TYPE, "metadata": obj["metadata"]} for obj in objects],
-            }
-        )
-    include = query.get("includeObject") or "Metadata"
-    return orjson.dumps(backend.surface.table(info, objects, metadata, include, headers=True))
+def _joined(info: ResourceInfo, chosen: Sequence[Stored], metadata: Json) -> bytes:
+    """A list put together from the JSON that its objects have already."""
+    if not info.is_builtin:
+        metadata = {"continue": "", **metadata}  # custom resources say it even where there is no more
+    head = orjson.dumps({"kind": info.list_kind, "apiVersion": info.api_version, "metadata": metadata})
+    return head[:-1] + b',"items":[' + b",".join([view(info, stored) for stored in chosen]) + b"]}"
 
 
 def _snapshot(shelf: Shelf, version: int, namespace: str) -> tuple[list[Key], Mapping[Key, Stored]]:
@@ -132,7 +122,7 @@ def _snapshot(shelf: Shelf, version: int, namespace: str) -> tuple[list[Key], Ma
         return shelf.keys_in(namespace), shelf.items
     try:
         then = shelf.at(version)
-    except Compacted:
+    except CompactedError:
         raise expired(PAGE_EXPIRED) from None
     return sorted(key for key in then if not namespace or key[0] == namespace), then
 

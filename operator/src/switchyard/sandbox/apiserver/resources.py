@@ -96,7 +96,7 @@ class ResourceInfo:
 
     @property
     def storage_key(self) -> tuple[str, str]:
-        """What objects of every version of the resource are stored under; both event groups show one store."""
+        """What objects of every version are stored under; both event groups show one store."""
         return ("", "events") if self.group == "events.k8s.io" else (self.group, self.plural)
 
     def subresource(self, name: str) -> Subresource | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from switchyard.sandbox.apiserver.backend import Backend, WriteOptions
+from aiohttp import web
+
+from switchyard.sandbox.apiserver.backend import Backend, Place, WriteOptions
 from switchyard.sandbox.apiserver.decoding import decode_body
 from switchyard.sandbox.apiserver.errors import FieldError, bad_request, conflict, invalid
 from switchyard.sandbox.apiserver.patches import apply_json_body_patch
-from switchyard.sandbox.apiserver.paths import Target
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo, ScalePaths
 from switchyard.sandbox.apiserver.writes import STALE, update
 
@@ -16,27 +17,21 @@ _BUILTIN_PATHS = ScalePaths(".spec.replicas", ".status.replicas", ".spec.selecto
 _SCALE = ResourceInfo("autoscaling", "v1", "scales", "scale", "Scale", "ScaleList", namespaced=True)
 
 
-def handle(
-    backend: Backend,
-    info: ResourceInfo,
-    target: Target,
-    method: str,
-    raw: bytes,
-    content_type: str,
-    options: WriteOptions,
-) -> Json:
+def handle(backend: Backend, place: Place, request: web.Request, raw: bytes, options: WriteOptions) -> Json:
     """The Scale of an object, after the write where one is asked for. Raises ApiError."""
-    found = backend.required(info, target.namespace, target.name)
+    info = place.info
+    content_type = request.headers.get("Content-Type", "")
+    found = backend.required(place)
     scale = to_scale(info, found.obj)
-    if method == "GET":
+    if request.method == "GET":
         return scale
-    if method == "PUT":
+    if request.method == "PUT":
         wanted = decode_body(raw, content_type, backend.surface.decode_protobuf)
     else:
         wanted = apply_json_body_patch(_SCALE, scale, raw, content_type)
     version = (wanted.get("metadata") or {}).get("resourceVersion")
     if version and version != found.obj["metadata"]["resourceVersion"]:
-        raise conflict(info, target.name, STALE)
+        raise conflict(info, place.name, STALE)
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("json: cannot unmarshal spec.replicas into Go struct field ScaleSpec of type int32")
@@ -44,7 +39,7 @@ def handle(
         wrong = FieldError(
             "FieldValueInvalid", "spec.replicas", "must be greater than or equal to 0", replicas
         )
-        raise invalid(_SCALE, target.name, [wrong])
+        raise invalid(_SCALE, place.name, [wrong])
 
     def change(obj: Json) -> Json:
         _put(obj, (info.scale or _BUILTIN_PATHS).spec_replicas, replicas)
@@ -57,7 +52,7 @@ def handle(
         field_validation="Ignore",
         is_dry_run=options.is_dry_run,
     )
-    answer = update(backend, info, target.namespace, target.name, change, options, subresource="scale")
+    answer = update(backend, place, change, options)
     return to_scale(info, answer.stored.obj)
 
 

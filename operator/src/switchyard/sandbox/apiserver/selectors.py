@@ -98,15 +98,15 @@ def _requirement(text: str, tokens: list[str], position: int) -> tuple[Requireme
             raise _unparsable(text, f"found '{take(position + 2)}', expected: '('")
         values, index = [], position + 3
         expects_value = True
-        while (token := take(index)) != ")":
-            if not token:
+        while (word := take(index)) != ")":
+            if not word:
                 raise _unparsable(text, "found '', expected: ',', ')' or identifier")
-            if token == ",":
+            if word == ",":
                 if expects_value:
                     values.append("")
                 expects_value = True
             else:
-                values.append(_value(text, token))
+                values.append(_value(text, word))
                 expects_value = False
             index += 1
         if expects_value:
@@ -144,13 +144,15 @@ def from_label_selector(selector: Json) -> tuple[Requirement, ...]:
     """The terms of a LabelSelector object (matchLabels, matchExpressions)."""
     out = [Requirement(key, "=", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!exists"}
-    for term in selector.get("matchExpressions") or ():
-        out.append(Requirement(term["key"], operators[term["operator"]], tuple(term.get("values") or ())))
+    out.extend(
+        Requirement(term["key"], operators[term["operator"]], tuple(term.get("values") or ()))
+        for term in selector.get("matchExpressions") or ()
+    )
     return tuple(out)
 
 
 def parse_field_selector(text: str, info: ResourceInfo) -> tuple[tuple[tuple[str, ...], bool, str], ...]:
-    """Terms (paths of which the first present counts, whether it must equal, value). Raises a 400 ApiError."""
+    """Terms: paths of which the first present counts, whether it must equal, the value. Raises 400."""
     supported = {"metadata.name", "metadata.namespace", *info.selectable_fields}
     if not info.namespaced:
         supported.discard("metadata.namespace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 
 from switchyard.sandbox.apiserver.backend import Backend
 from switchyard.sandbox.apiserver.errors import ApiError, FieldError, invalid
@@ -35,7 +36,7 @@ def align_addresses(info: ResourceInfo, new: Json, old: Json | None) -> None:
 
 
 def allocate_address(backend: Backend, info: ResourceInfo, new: Json, old: Json | None) -> None:
-    """Gives a Service its address and what follows from it, in place. Raises ApiError for one that is taken."""
+    """Gives a Service its address and what follows from it, in place. Raises 422 for one that is taken."""
     if info.storage_key != ("", "services"):
         return
     spec = new.setdefault("spec", {})
@@ -59,9 +60,13 @@ def _taken(backend: Backend, info: ResourceInfo) -> set[str]:
 
 def _free_address(backend: Backend, info: ResourceInfo) -> str:
     taken = _taken(backend, info) | {API_SERVER_ADDRESS}
-    for address in CLUSTER_RANGE.hosts():
-        if str(address) not in taken:
-            return str(address)
+    # at random, so that servers side by side on one machine seldom give the same loopback address
+    first, count = int(CLUSTER_RANGE.network_address) + 1, CLUSTER_RANGE.num_addresses - 2
+    start = random.randrange(count)  # noqa: S311 an address, not a secret
+    for step in range(count):
+        address = str(ipaddress.ip_address(first + (start + step) % count))
+        if address not in taken:
+            return address
     raise ApiError(500, "InternalError", "failed to allocate a serviceIP: range is full")
 
 
@@ -71,7 +76,8 @@ def _check_free(backend: Backend, info: ResourceInfo, name: str, address: str) -
         if ipaddress.ip_address(address) not in CLUSTER_RANGE:
             wrong = (
                 "failed to allocate IP "
-                f"{address}: the provided IP ({address}) is not in the valid range. The range of valid IPs is "
+                f"{address}: the provided IP ({address}) is not in the valid range. The range of "
+                "valid IPs is "
                 f"{CLUSTER_RANGE}"
             )
     except ValueError:

@@ -1,9 +1,9 @@
 """Objects in memory, by resource, with the history that watches and consistent pages are served from.
 
-Writes happen on one event loop, one after the other, so the store needs no locks. A stored dict is never changed
-in place: a write puts a new one, and readers may keep what they were given. Every write takes the next global
-resource version. Each resource ("shelf") keeps its latest events; what was dropped is remembered as `compacted`,
-and who asks for older history gets `Compacted`.
+Writes happen on one event loop, one after the other, so the store needs no locks. A stored dict is never
+changed in place: a write puts a new one, and readers may keep what they were given. Every write takes the
+next global resource version. Each resource ("shelf") keeps its latest events; what was dropped is
+remembered as `compacted`, and who asks for older history gets CompactedError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Write = Literal["ADDED", "MODIFIED", "DELETED"]
 HISTORY_PER_RESOURCE = 8192  # events; a watch that is further behind must list again
 
 
-class Compacted(Exception):
+class CompactedError(Exception):
     """The history from this version on is no longer there."""
 
 
@@ -55,7 +55,7 @@ class Stored:
 
 
 class Event:
-    """One write. `previous` is None for ADDED; `current` of DELETED is the last state with the final version."""
+    """One write: `previous` is None for ADDED; `current` of DELETED is the last state, newly versioned."""
 
     __slots__ = ("current", "key", "previous", "type", "version")
 
@@ -87,16 +87,16 @@ class Shelf:
         return self.order[start:end]
 
     def since(self, version: int) -> Iterator[Event]:
-        """The events after a version, oldest first. Raises Compacted."""
+        """The events after a version, oldest first. Raises CompactedError."""
         if version < self.compacted:
-            raise Compacted
+            raise CompactedError
         start = bisect_right(self.events, version, key=lambda event: event.version)
         return islice(self.events, start, None)
 
     def at(self, version: int) -> dict[Key, Stored]:
-        """The objects as they were at a version. Raises Compacted."""
+        """The objects as they were at a version. Raises CompactedError."""
         if version < self.compacted:
-            raise Compacted
+            raise CompactedError
         then = dict(self.items)
         for event in reversed(self.events):
             if event.version <= version:

@@ -118,12 +118,12 @@ def _merge_list(target: Any, patch: list[Any], schema: Json, order: list[Any] | 
 
 
 def _patch_order(names: list[Any], patched: list[Any]) -> list[Any]:
-    """The names with those in the patch in the patch's order; the others stay where they stood before them."""
+    """The names with those in the patch in its order; the others stay where they stood before them."""
     return _interleave([name for name in patched if name in names], names, names)
 
 
 def _ordered(merged: list[Any], present: list[Any], wanted: list[Any], key: str | None) -> list[Any]:
-    """The items in the order wanted; those that it does not name keep their place relative to the live list."""
+    """The items in the order wanted; those that it does not name keep their place in the live list."""
 
     def name_of(item: Any) -> Any:
         return item.get(key) if key is not None else item
@@ -136,7 +136,7 @@ def _ordered(merged: list[Any], present: list[Any], wanted: list[Any], key: str 
 
 
 def _interleave(first: list[Any], names: list[Any], live: list[Any]) -> list[Any]:
-    """`first` in its order, with the other names before the first item that they preceded in the live list."""
+    """`first` in its order, with the other names before the first that they preceded in the live list."""
     position = {name: index for index, name in enumerate(live)}
     others = [name for name in names if name not in first]
     out: list[Any] = []

@@ -1,6 +1,7 @@
 """What is wrong with the schema of a CustomResourceDefinition: it must be structural, its rules must compile.
 
-Source: k8s.io/apiextensions-apiserver, pkg/apiserver/schema/validation.go and pkg/apis/apiextensions/validation.
+Source: k8s.io/apiextensions-apiserver, pkg/apiserver/schema/validation.go and
+pkg/apis/apiextensions/validation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _FORBIDDEN = ("$ref", "definitions", "dependencies", "patternProperties", "id", 
 _VALUE_ONLY = ("allOf", "anyOf", "oneOf")
 _STRUCTURE = ("type", "default", "additionalProperties", "nullable", "description", "title")
 _ADVICE = (
-    "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings "
+    "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, "
+    "and strings "
     "are declared)"
 )
 
@@ -56,7 +58,8 @@ def check_schema(schema: Json, path: str) -> list[FieldError]:
             if cost > SCHEMA_LIMIT / 100
         ]
         message = (
-            "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by "
+            "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds "
+            "budget by "
             f"factor of {_factor(costs.total, SCHEMA_LIMIT)} {_ADVICE}"
         )
         errors.append(FieldError("FieldValueForbidden", path, message))
@@ -171,7 +174,8 @@ def _check_map_keys(schema: Json, keys: list[str], path: str) -> Iterator[FieldE
             yield FieldError(
                 "FieldValueRequired",
                 f"{path}.items.properties[{key}].default",
-                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a "
+                "required property",
             )
 
 

@@ -1,8 +1,8 @@
 """Objects seen through their schema: which fields they have, how two differ, merged and with items removed.
 
-What a schema makes of a value: an atom (scalars, atomic maps and lists: owned as a whole), a map of fields, a list
-of items known by keys, or a set of scalars. What has no schema is taken by its look: maps by field, lists as atoms.
-Source: sigs.k8s.io/structured-merge-diff, typed/{tofieldset,compare,merge,remove}.go.
+What a schema makes of a value: an atom (scalars, atomic maps and lists: owned as a whole), a map of fields,
+a list of items known by keys, or a set of scalars. What has no schema is taken by its look: maps by field,
+lists as atoms. Source: sigs.k8s.io/structured-merge-diff, typed/{tofieldset,compare,merge,remove}.go.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def merged(live: Any, config: Any, schema: Json) -> Any:
 
 
 def _merged_list(live: list[Any], config: list[Any], schema: Json) -> list[Any]:
-    """Items of both, in the config's order; live ones that it lacks stay before those that they stood before."""
+    """Items of both, in the config's order; live ones that it lacks stay where they stood before."""
     child = schema.get("items") or _UNTYPED
     before = {element_of(item, schema): item for item in live}
     after = {element_of(item, schema): item for item in config}

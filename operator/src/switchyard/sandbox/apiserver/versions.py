@@ -1,14 +1,14 @@
 """One object in the versions in which it is served.
 
-Custom resources convert by `None`: only apiVersion changes. Events of the core group and of events.k8s.io are the
-same objects under different field names (k8s.io/kubernetes pkg/apis/core/v1 and events/v1 conversion).
+Custom resources convert by `None`: only apiVersion changes. Events of the core group and of events.k8s.io
+are the same objects under different field names (k8s.io/kubernetes pkg/apis/core/v1 and events/v1
+conversion).
 """
 
 from __future__ import annotations
 
 import orjson
 
-from switchyard.sandbox.apiserver.backend import Backend
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.store import Stored
 
@@ -55,7 +55,7 @@ def convert(info: ResourceInfo, obj: Json) -> Json:
     return {**obj, "apiVersion": info.api_version}
 
 
-def read_as(backend: Backend, info: ResourceInfo, stored: Stored) -> Stored:
+def read_as(info: ResourceInfo, stored: Stored) -> Stored:
     """What is stored, in the version of `info`."""
     if stored.obj["apiVersion"] == info.api_version:
         return stored

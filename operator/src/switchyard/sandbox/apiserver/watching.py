@@ -1,7 +1,8 @@
 """Watches: a stream of events from a version on, with bookmarks, until a timeout or until history is lost.
 
-An event's JSON is made once and sent to every watcher that wants the same form. Each watcher follows the history of
-its resource by version, so a slow one costs nothing but its place; who falls out of the history gets 410.
+An event's JSON is made once and sent to every watcher that wants the same form. Each watcher follows the
+history of its resource by version, so a slow one costs nothing but its place; who falls out of the history
+gets 410.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from switchyard.sandbox.apiserver.errors import ApiError, expired
 from switchyard.sandbox.apiserver.reads import METADATA_TYPE, check_version_match
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.selectors import selector
-from switchyard.sandbox.apiserver.store import Compacted, Event, Stored
+from switchyard.sandbox.apiserver.store import CompactedError, Event, Stored
 from switchyard.sandbox.apiserver.versions import convert, view
 
 BOOKMARK_SECONDS = 30.0
@@ -177,7 +178,7 @@ async def serve_watch(
         while not is_cut.done():
             try:
                 lines = watch.lines(shelf.since(watch.version))
-            except Compacted:
+            except CompactedError:
                 await _send(response, [error_line(watch)])
                 break
             await _send(response, lines)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from switchyard.sandbox.apiserver import managed
-from switchyard.sandbox.apiserver.backend import Answer, Backend, WriteOptions
+from switchyard.sandbox.apiserver.backend import Answer, Backend, Place, WriteOptions
 from switchyard.sandbox.apiserver.checking import check_custom
 from switchyard.sandbox.apiserver.decoding import duplicate_fields
 from switchyard.sandbox.apiserver.definitions import check_definition, prepare_definition
@@ -55,16 +55,16 @@ STALE = "the object has been modified; please apply your changes to the latest v
 
 def create(
     backend: Backend,
-    info: ResourceInfo,
-    namespace: str,
+    place: Place,
     obj: Json,
     options: WriteOptions,
     *,
     records_fields: bool = True,
 ) -> Answer:
-    """The created object. `records_fields` is False where managedFields are worked out already. Raises ApiError."""
+    """The created object; without `records_fields` it brings its managedFields. Raises ApiError."""
+    info, namespace = place.info, place.namespace
     metadata = _metadata(obj)
-    check_type(info, obj, options)
+    check_type(info, obj)
     if info.namespaced:
         given = metadata.setdefault("namespace", namespace) or namespace
         metadata["namespace"] = namespace
@@ -101,7 +101,7 @@ def create(
     if not records_fields:
         metadata["managedFields"] = applied_fields
     else:
-        managed.record_update(info, None, obj, options.field_manager, "", backend.timestamp())
+        managed.record_update(info, None, obj, managed.Change(options.field_manager, "", backend.timestamp()))
     backend.surface.admit(info, obj, None, "", options.user)
     _refuse(info, name, validate(backend, info, obj, None, ""))
     if backend.store.stored(info, namespace, name) is not None:
@@ -110,29 +110,27 @@ def create(
     if options.is_dry_run:
         return Answer(Stored(obj, 0), 201, warnings)
     stored = backend.store.put(info.storage_key, to_stored(info, obj))
-    return Answer(read_as(backend, info, stored), 201, warnings)
+    return Answer(read_as(info, stored), 201, warnings)
 
 
 def update(
     backend: Backend,
-    info: ResourceInfo,
-    namespace: str,
-    name: str,
+    place: Place,
     change: Callable[[Json], Json],
     options: WriteOptions,
     *,
-    subresource: str = "",
     records_fields: bool = True,
 ) -> Answer:
     """The updated object; `change` gets a private copy and gives the object wanted. Raises ApiError."""
-    found = backend.required(info, namespace, name)
-    old_view = read_as(backend, info, found)
+    info, name, subresource = place.info, place.name, place.subresource
+    found = backend.required(place)
+    old_view = read_as(info, found)
     old = old_view.obj
     new = change(old_view.copy())
     metadata = _metadata(new)
-    check_type(info, new, options)
+    check_type(info, new)
     warnings = settle(backend, info, new, options)
-    _check_identity(info, new, old, namespace, name)
+    _check_identity(place, new, old)
     for key in (*_SERVER_OWNED, "generation"):
         metadata.pop(key, None)
         if key in old["metadata"]:
@@ -154,7 +152,8 @@ def update(
     if has_generation(info) and subresource != "status" and _spec_changed(new, old):
         metadata["generation"] = old["metadata"].get("generation", 0) + 1
     if records_fields:
-        managed.record_update(info, old, new, options.field_manager, subresource, backend.timestamp())
+        written = managed.Change(options.field_manager, subresource, backend.timestamp())
+        managed.record_update(info, old, new, written)
     backend.surface.admit(info, new, old, subresource, options.user)
     _refuse(info, name, validate(backend, info, new, old, subresource))
     allocate_address(backend, info, new, old)
@@ -176,8 +175,8 @@ def _store(backend: Backend, info: ResourceInfo, new: Json) -> Stored:
         and not (info.storage_key == ("", "namespaces") and (new.get("spec") or {}).get("finalizers"))
     ):
         gone = backend.store.remove(info.storage_key, (metadata.get("namespace", ""), metadata["name"]), kept)
-        return read_as(backend, info, gone) if gone else Stored(new, 0)
-    return read_as(backend, info, backend.store.put(info.storage_key, kept))
+        return read_as(info, gone) if gone else Stored(new, 0)
+    return read_as(info, backend.store.put(info.storage_key, kept))
 
 
 def settle(
@@ -218,7 +217,7 @@ def _strict_message(info: ResourceInfo, problems: Sequence[str]) -> str:
     return told
 
 
-def check_type(info: ResourceInfo, obj: Json, options: WriteOptions) -> None:
+def check_type(info: ResourceInfo, obj: Json) -> None:
     """Raises where kind or apiVersion are not the resource's."""
     kind, version = obj.get("kind"), obj.get("apiVersion")
     if not kind and not version and info.is_builtin:
@@ -228,13 +227,14 @@ def check_type(info: ResourceInfo, obj: Json, options: WriteOptions) -> None:
         raise bad_request("Object 'Kind' is missing in the body")
     if version != info.api_version:
         raise bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({info.api_version})"
+            f"the API version in the data ({version}) does not match the expected API version "
+            f"({info.api_version})"
         )
     if kind != info.kind:
         if info.is_builtin:
             raise bad_request(
-                f'{kind} in version "{info.version}" cannot be handled as a {info.kind}: converting ({kind}) to '
-                f"({info.kind}): unknown conversion"
+                f'{kind} in version "{info.version}" cannot be handled as a {info.kind}: '
+                f"converting ({kind}) to ({info.kind}): unknown conversion"
             )
         error = FieldError("FieldValueInvalid", "kind", f"must be {info.kind}", kind)
         refusal = invalid(info, _metadata(obj).get("name", ""), [error])
@@ -314,7 +314,8 @@ def _check_namespace(backend: Backend, info: ResourceInfo, namespace: str, name:
         raise refusal
 
 
-def _check_identity(info: ResourceInfo, new: Json, old: Json, namespace: str, name: str) -> None:
+def _check_identity(place: Place, new: Json, old: Json) -> None:
+    info, namespace, name = place.info, place.namespace, place.name
     metadata = new["metadata"]
     given_name = metadata.setdefault("name", name)
     if given_name != name:
@@ -387,7 +388,7 @@ def has_generation(info: ResourceInfo) -> bool:
 
 
 def _keeps_status_on_create(info: ResourceInfo) -> bool:
-    return info.is_builtin and info.storage_key in {("", "nodes")}
+    return info.is_builtin and info.storage_key == ("", "nodes")  # an agent registers with its status
 
 
 def _generated_name(backend: Backend, info: ResourceInfo, namespace: str, prefix: str) -> str:
