@@ -1,0 +1,188 @@
+"""What the loop keeps of an object as the API sends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from switchyard.adapters.projection import (
+    pod_requests,
+    project_child,
+    project_meta,
+    project_node,
+    project_pod,
+)
+from switchyard.core.world import Taint
+
+GPU = "nvidia.com/gpu"
+
+
+def container(restart: str | None = None, **requests: str) -> dict[str, Any]:
+    named = {name.replace("gpu", GPU): amount for name, amount in requests.items()}
+    return {"name": "c", "resources": {"requests": named}, **({"restartPolicy": restart} if restart else {})}
+
+
+@pytest.mark.parametrize(
+    ("what", "spec", "expected"),
+    [
+        ("containers add up", {"containers": [container(gpu="1"), container(gpu="2")]}, {GPU: 3}),
+        (
+            "milli-cores add up before they are rounded",
+            {"containers": [container(cpu="250m")] * 4},
+            {"cpu": 1},
+        ),
+        ("a part of a core is a core", {"containers": [container(cpu="1100m")]}, {"cpu": 2}),
+        (
+            "init containers run one after the other, so the largest counts",
+            {"initContainers": [container(gpu="4"), container(gpu="3")], "containers": [container(gpu="1")]},
+            {GPU: 4},
+        ),
+        (
+            "a small init container costs nothing more",
+            {"initContainers": [container(gpu="1")], "containers": [container(gpu="2")]},
+            {GPU: 2},
+        ),
+        (
+            "a sidecar stays and adds to what runs",
+            {"initContainers": [container("Always", gpu="1")], "containers": [container(gpu="2")]},
+            {GPU: 3},
+        ),
+        (
+            "an init container runs beside the sidecars started before it",
+            {
+                "initContainers": [
+                    container("Always", gpu="1"),
+                    container(gpu="4"),
+                    container("Always", gpu="1"),
+                ],
+                "containers": [container(gpu="1")],
+            },
+            {GPU: 5},
+        ),
+        (
+            "the runtime class's overhead adds",
+            {"containers": [container(cpu="1")], "overhead": {"cpu": "500m", "memory": "64Mi"}},
+            {"cpu": 2},
+        ),
+        (
+            "a pod-level request is the whole pod's",
+            {"containers": [container(cpu="1")] * 3, "resources": {"requests": {"cpu": "8"}}},
+            {"cpu": 8},
+        ),
+        (
+            "a limit without a request counts as the request",
+            {"containers": [{"name": "c", "resources": {"limits": {GPU: "2"}}}]},
+            {GPU: 2},
+        ),
+        ("memory and storage are not devices", {"containers": [container(memory="4Gi")]}, {}),
+        ("a pod that asks for nothing holds nothing", {"containers": [{"name": "c"}]}, {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pods_requests_are_those_that_the_scheduler_reserves(
+    what: str, spec: dict[str, Any], expected: dict[str, int]
+) -> None:
+    assert pod_requests(spec) == expected, what
+
+
+def pod(**changes: Any) -> dict[str, Any]:
+    body = {
+        "metadata": {
+            "name": "p",
+            "namespace": "shop",
+            "uid": "u",
+            "resourceVersion": "1",
+            "labels": {"a": "b"},
+        },
+        "spec": {"containers": [container(gpu="1")], "nodeName": "n1"},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    for section, content in changes.items():
+        body[section] = {**body[section], **content}
+    return body
+
+
+def test_a_running_pod_holds_its_devices() -> None:
+    projected = project_pod(pod())
+    assert projected is not None
+    assert (projected.node_name, projected.requests, projected.is_ready) == ("n1", {GPU: 1}, True)
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_ended_holds_nothing(phase: str) -> None:
+    assert project_pod(pod(status={"phase": phase})) is None
+
+
+def test_a_pod_that_asks_for_no_device_is_left_out() -> None:
+    assert project_pod(pod(spec={"containers": [{"name": "c"}]})) is None
+
+
+def test_why_a_pod_does_not_start_is_kept() -> None:
+    pending = project_pod(
+        pod(
+            spec={"nodeName": None},
+            status={
+                "phase": "Pending",
+                "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}],
+                "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+            },
+        )
+    )
+    assert pending is not None
+    assert (pending.node_name, pending.is_ready) == ("", False)
+    assert (pending.unschedulable_message, pending.waiting_reason) == ("0/3 nodes", "ImagePullBackOff")
+
+
+def test_a_node_shows_whole_devices_and_whole_cores() -> None:
+    node = project_node(
+        {
+            "metadata": {"name": "n", "labels": {"zone": "a"}},
+            "spec": {"taints": [{"key": GPU, "effect": "NoSchedule"}], "unschedulable": True},
+            "status": {
+                "capacity": {GPU: "8", "cpu": "15900m", "memory": "1Gi", "ephemeral-storage": "1"},
+                "allocatable": {GPU: "7", "cpu": "15500m"},
+                "conditions": [
+                    {"type": "MemoryPressure", "status": "False"},
+                    {"type": "Ready", "status": "Unknown"},
+                ],
+            },
+        }
+    )
+    assert node.capacity == {GPU: 8, "cpu": 15}
+    assert node.allocatable == {GPU: 7, "cpu": 15}
+    assert node.taints == (Taint(GPU, "", "NoSchedule"),)
+    assert (node.is_ready, node.is_unschedulable) == (False, True)
+
+
+def test_a_node_that_says_nothing_yet_is_not_ready_and_has_nothing() -> None:
+    node = project_node({"metadata": {"name": "n"}, "spec": {}})
+    assert (node.is_ready, node.allocatable, node.labels) == (False, {}, {})
+
+
+def test_a_child_keeps_all_but_managed_fields() -> None:
+    child = project_child(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": "s",
+                "namespace": "shop",
+                "uid": "u",
+                "resourceVersion": "9",
+                "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "managedFields": [{"manager": "x"}],
+                "ownerReferences": [{"uid": "other"}, {"uid": "owner", "controller": True}],
+            },
+            "spec": {"ports": []},
+        }
+    )
+    assert "managedFields" not in child.body["metadata"]
+    assert (child.owner_uid, child.meta.is_deleting, child.meta.resource_version) == ("owner", True, "9")
+
+
+def test_creation_time_is_aware_and_what_is_absent_is_empty() -> None:
+    meta = project_meta({"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}})
+    assert meta.created_at is not None
+    assert meta.created_at.utcoffset() is not None
+    assert (meta.namespace, meta.uid, meta.generation, meta.labels) == ("", "", 0, {})
