@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,22 @@ class Cluster:
                 f"{done.stdout}{done.stderr}"
             )
         return done
+
+    @contextmanager
+    def forward_port(self, namespace: str, target: str, local: int, remote: int) -> Iterator[None]:
+        """`kubectl port-forward` for as long as the context lasts."""
+        command = [str(self.kubectl_path), "--kubeconfig", str(self.kubeconfig), "-n", namespace]
+        with subprocess.Popen(
+            [*command, "port-forward", target, f"{local}:{remote}"],
+            stdout=subprocess.PIPE,
+            env=environment_without_proxies(),
+        ) as forwarding:
+            try:
+                assert forwarding.stdout
+                forwarding.stdout.readline()  # printed when it listens
+                yield
+            finally:
+                forwarding.terminate()
 
 
 def environment_without_proxies() -> dict[str, str]:

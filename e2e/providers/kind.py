@@ -16,7 +16,6 @@ CONFIG = REPOSITORY / "e2e" / "kind.yaml"
 # what the device plugin of each worker would report: label that identifies it -> resources and taint
 DEVICES = {
     ("nvidia.com/gpu.product", "NVIDIA-L4"): ("nvidia.com/gpu", 2),
-    ("nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3"): ("nvidia.com/gpu", 8),
     ("node.kubernetes.io/instance-type", "inf2.xlarge"): ("aws.amazon.com/neuron", 1),
 }
 
@@ -30,7 +29,8 @@ def start(directory: Path, *, has_fleet: bool) -> Iterator[Cluster]:
             "CLUSTER=kind needs the kind binary and a container engine: no kind on PATH"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    name, kubeconfig = f"switchyard-{os.getpid()}", directory / "kind.kubeconfig"
+    kubeconfig = directory / "kind.kubeconfig"
+    name = f"switchyard-{os.getpid()}{'-fleet' if has_fleet else ''}"
     image = os.environ.get("SWITCHYARD_KIND_IMAGE")
     command = [kind, "create", "cluster", "--name", name, "--kubeconfig", str(kubeconfig), "--wait", "180s"]
     created = subprocess.run(
