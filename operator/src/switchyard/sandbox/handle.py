@@ -36,7 +36,8 @@ _FAULTS = "/sandbox/v1/faults"
 class Sandbox:
     """An embedded cluster in this event loop. `fleet` None: no nodes; or a name, a file, or the nodes.
 
-    `controllers` off: an API server alone (and nodes, where there is a fleet).
+    `controllers` off: an API server alone (and nodes, where there is a fleet). A killed node is noticed
+    after about three heartbeats, its pods leave `eviction_seconds` later.
     """
 
     def __init__(
@@ -46,7 +47,11 @@ class Sandbox:
         persist: Path | None = None,
         controllers: bool = True,
         port: int = 0,
+        heartbeat_seconds: float = 3.0,
+        eviction_seconds: float = 5.0,
     ) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
+        self._eviction_seconds = eviction_seconds
         self._fleet = load_fleet(fleet) if isinstance(fleet, str) else fleet or ()
         self._has_cluster = controllers or bool(self._fleet)
         self._has_controllers = controllers
@@ -64,7 +69,12 @@ class Sandbox:
         self._client = ApiClient(self.connection, agent="sandbox-handle")
         if self._has_cluster:
             self._cluster = Cluster(
-                self.connection, self._fleet, controllers=self._has_controllers, is_mapped=False
+                self.connection,
+                self._fleet,
+                controllers=self._has_controllers,
+                is_mapped=False,
+                heartbeat_seconds=self._heartbeat_seconds,
+                eviction_seconds=self._eviction_seconds,
             )
             await self._cluster.start()
         return self

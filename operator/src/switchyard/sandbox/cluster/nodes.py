@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _LEASE_NAMESPACE = "kube-node-lease"
 _STATUS_SECONDS = 300.0  # a status without news is written this rarely, as by a kubelet
+_NEURON, _NEURON_CORE = "aws.amazon.com/neuron", "aws.amazon.com/neuroncore"
 _TRANSIENT = (ApiError, aiohttp.ClientError, ConnectionError, TimeoutError)
 
 
@@ -51,6 +52,7 @@ class NodeAgents:
         pods: Informer,
         recorder: Recorder,
         book: AddressBook,
+        heartbeat_seconds: float = 3.0,
     ) -> None:
         self._client = client.as_agent("kubelet")
         self._nodes = nodes
@@ -62,9 +64,9 @@ class NodeAgents:
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._host: PodHost | None = None
-        # About 20 renewals a second at most; a small fleet is heard of every three seconds.
-        self.interval_seconds = max(3.0, len(fleet) / 20)
-        self.lease_seconds = round(self.interval_seconds * 3.3)
+        # About 20 renewals a second at most, however large the fleet.
+        self.interval_seconds = max(heartbeat_seconds, len(fleet) / 20)
+        self.lease_seconds = max(1, round(self.interval_seconds * 3.3))
         pods.add_index("node", lambda pod: [pod["spec"]["nodeName"]] if pod["spec"].get("nodeName") else [])
 
     async def start(self) -> None:
@@ -274,6 +276,9 @@ class NodeAgents:
         if not 0 <= count <= total:
             raise ValueError(f"{name} has {total} of {resource}, not {count}")
         state.unhealthy[resource] = count
+        if resource == _NEURON and _NEURON_CORE in state.spec.devices:
+            # One device seen in two ways: its cores go with it.
+            state.unhealthy[_NEURON_CORE] = int(state.spec.capacity[_NEURON_CORE]) * count // total
         if state.is_alive:
             await self._report(state)
 

@@ -58,7 +58,11 @@ class Cluster:
         controllers: bool = True,
         admin_token: str = "",
         is_mapped: bool | None = None,
+        heartbeat_seconds: float = 3.0,
+        eviction_seconds: float = 5.0,
     ) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
+        self._eviction_seconds = eviction_seconds
         self._connection = connection
         self._fleet = fleet
         self._has_controllers = controllers
@@ -97,7 +101,9 @@ class Cluster:
         namespaces = NamespaceController(
             client, of(NAMESPACES), of(SERVICE_ACCOUNTS), of(CONFIG_MAPS), self._connection.ca_pem
         )
-        life = NodeLifecycle(client, nodes, pods, of(LEASES), recorder)
+        life = NodeLifecycle(
+            client, nodes, pods, of(LEASES), recorder, eviction_seconds=self._eviction_seconds
+        )
         garbage = GarbageCollector(client, self._caches)
         for queue in (deployments.queue, replica_sets.queue, endpoints.queue, budgets.queue):
             self._spawn(self._after_sync(queue.run()))
@@ -122,7 +128,13 @@ class Cluster:
         self._spawn(self._forwarder.queue.run())
         self._book = AddressBook(is_mapped=self._is_mapped)
         self.agents = NodeAgents(
-            self._client, self._fleet, nodes=of(NODES), pods=of(PODS), recorder=recorder, book=self._book
+            self._client,
+            self._fleet,
+            nodes=of(NODES),
+            pods=of(PODS),
+            recorder=recorder,
+            book=self._book,
+            heartbeat_seconds=self._heartbeat_seconds,
         )
         self._server = AgentServer(self.agents, self.admin_token)
         await self._server.start(self._book.socket, is_tls=self._is_mapped)
