@@ -85,9 +85,9 @@ def check_label_key(key: str) -> list[str]:
             out.append("prefix part must be non-empty")
         elif "/" in prefix:
             wrong = (
-                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start "
-                "and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used "
-                f"for validation is '{_NAME_PART}') with an optional DNS subdomain prefix and '/' "
+                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must "
+                "start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', "
+                f"regex used for validation is '{_NAME_PART}') with an optional DNS subdomain prefix and '/' "
                 "(e.g. 'example.com/MyName')"
             )
             return [wrong]
