@@ -123,23 +123,29 @@ def _decide_workload(
         rejections=explain_rejections(ballot, placement, leftover, readings.pools),
         misfortune=misfortune,
         objection=_objection(ballot, placement),
-        gives_way=placement is None and seat.workload.key in solution.displaced,
+        gives_way=seat.workload.key in solution.displaced and not _is_kept(ballot, placement),
     )
     return roll_out(Scene(seat.workload, ballot.facts, seat.standing, grant, readings, world), names)
+
+
+def _is_kept(ballot: Ballot, placement: Placement | None) -> bool:
+    """True when the placement is the track that serves already."""
+    held = ballot.held
+    if placement is None or held is None:
+        return False
+    return (held.option.variant, held.option.pool) == placement.candidate.name
 
 
 def _chosen_option(ballot: Ballot, placement: Placement | None) -> Option | None:
     if placement is None:
         return None
-    held = ballot.held
-    if held is not None and (held.option.variant, held.option.pool) == placement.candidate.name:
-        return held.option
+    if ballot.held is not None and _is_kept(ballot, placement):
+        return ballot.held.option
     return ballot.options[placement.candidate.name]
 
 
 def _objection(ballot: Ballot, placement: Placement | None) -> str:
     held = ballot.held
-    if placement is None or held is None or held.objection is None:
+    if held is None or held.objection is None or not _is_kept(ballot, placement):
         return ""
-    is_kept = (held.option.variant, held.option.pool) == placement.candidate.name
-    return held.objection.message if is_kept else ""
+    return held.objection.message

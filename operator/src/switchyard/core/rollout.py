@@ -131,6 +131,8 @@ def _take_turn(scene: Scene) -> _Turn:
     names = {track.name for track in scene.standing.tracks} | ({wanted.name} if wanted else set())
     ready = {name: scene.readings.fleet.track((scene.namespace, name)).ready for name in sorted(names)}
     serving = choose_serving(scene.standing, wanted.name if wanted else "", ready)
+    if scene.grant.gives_way:
+        serving = wanted.name if wanted else ""
     return _Turn(wanted, serving, ready)
 
 
@@ -213,8 +215,8 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         objection=grant.objection,
         wanted_track=turn.wanted_name,
         serving_track=turn.serving,
-        wanted_ready=turn.ready.get(turn.wanted_name, 0),
-        serving_ready=0 if grant.gives_way else turn.ready.get(turn.serving, 0),
+        wanted_ready=min(replicas, turn.ready.get(turn.wanted_name, 0)),  # a roll-out may have one more
+        serving_ready=turn.ready.get(turn.serving, 0),
         waiting_for=pods.unschedulable_message or pods.waiting_reason,
         stall=stall,
     )

@@ -70,11 +70,6 @@ def describe_workload(outcome: Outcome) -> tuple[dict[str, Any], list[Finding]]:
     return fields, findings
 
 
-def wanted_replicas(outcome: Outcome) -> int:
-    """Replicas that the demand asks for."""
-    return outcome.option.replicas if outcome.option else 0
-
-
 def _predict(outcome: Outcome, replicas: int) -> Prediction | None:
     """What callers see at peak demand spread over `replicas`; None without a placement or profile."""
     if outcome.option is None or outcome.pool is None or replicas < 1:
@@ -149,9 +144,10 @@ def _ready(outcome: Outcome) -> Finding:
     if outcome.stall is not None and outcome.serving_ready == 0:
         return Finding("Ready", FALSE, *outcome.stall)
     if outcome.serving_ready > 0:
-        message = (
-            f"{outcome.serving_ready} of {outcome.replicas} replicas ready on track {outcome.serving_track}"
-        )
+        count = f"{outcome.serving_ready} replicas"
+        if outcome.serving_track == outcome.wanted_track:
+            count = f"{outcome.wanted_ready} of {outcome.replicas} replicas"
+        message = f"{count} ready on track {outcome.serving_track}"
         return Finding("Ready", TRUE, Reason.Serving, message)
     if outcome.option is None and outcome.misfortune is not None:
         return Finding("Ready", FALSE, *outcome.misfortune)

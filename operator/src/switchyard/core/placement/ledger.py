@@ -18,7 +18,7 @@ def count_seats(free_by_node: Iterable[tuple[str, int]], unit_devices: int) -> i
 
 
 class Ledger:
-    """Takes and gives back replicas of one pool; fullest node first, to keep whole nodes for large replicas."""
+    """Takes and gives back replicas of one pool; fullest node first: large replicas need whole nodes."""
 
     def __init__(self, supply: Supply) -> None:
         self.supply = supply

@@ -11,7 +11,8 @@ al., "Queueing Networks and Markov Chains", 2nd ed., section 6.3.6); the wait of
 (exact for M/M/c, the limit in heavy traffic: Kingman 1961) and independent of their service time; service
 means by the occupancy that an arrival meets, not its change while the request runs.
 
-ERRORLINE
+Error: against a discrete-event simulation the p95 lies within 10 percent up to 80 percent of saturation, and
+within 15 percent at 90 (tests/unit/core/test_latency.py: 1 to 32 slots, cv2 0.1 to 1, flat and steep slopes).
 """
 
 from __future__ import annotations

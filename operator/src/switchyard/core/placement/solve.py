@@ -94,11 +94,12 @@ class RegretSolver:
 
     def solve(self, problem: Problem) -> Solution:
         """The placements; jobs that appear in none found no place."""
+        jobs = sorted(problem.jobs, key=lambda job: job.key)
         plan = _open(problem)
-        for job in problem.jobs:
+        for job in jobs:
             _pin(plan, job)
-        for rank in sorted({job.rank for job in problem.jobs}):
-            tier = [job for job in problem.jobs if job.rank == rank]
+        for rank in sorted({job.rank for job in jobs}):
+            tier = [job for job in jobs if job.rank == rank]
             for job in tier:
                 _grow(plan, job)
             loose = [job for job in tier if job.key not in plan.places]
