@@ -74,7 +74,7 @@ def test_taints_and_selectors_rule_nodes_out(wish: fit.Wish, node: fit.Host, rea
     ],
 )
 def test_required_node_affinity_understands_every_operator(
-    expression: dict, labels: dict, fits: bool
+    *, expression: dict, labels: dict, fits: bool
 ) -> None:
     terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}

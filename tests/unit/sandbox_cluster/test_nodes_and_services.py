@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switchyard.sandbox.cluster import addresses
 from switchyard.sandbox.cluster.containers import ContainerRun
@@ -15,6 +17,7 @@ from switchyard.sandbox.cluster.nodelife import condition_taints, toleration_sec
 from switchyard.sandbox.cluster.nodes import NodeState, reclaim_taint
 from switchyard.sandbox.cluster.podstatus import build_status
 from switchyard.sandbox.cluster.programs import ConfigError, expand, find_program, read_field, read_options
+from switchyard.sandbox.cluster.selectors import SelectorIndex, matches_selector
 
 
 def _pod(name: str, *, ready: bool = True, ip: str = "127.64.0.2", **meta: object) -> dict:
@@ -315,3 +318,31 @@ def test_two_sandboxes_on_one_machine_have_different_addresses() -> None:
     finally:
         for book in books:
             book.socket.close()
+
+
+LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), max_size=3)
+EXPRESSIONS = st.lists(
+    st.fixed_dictionaries(
+        {"key": st.sampled_from("abc"), "operator": st.sampled_from(["Exists", "DoesNotExist"])}
+    ),
+    max_size=1,
+)
+
+
+@given(
+    st.lists(st.tuples(LABELS, EXPRESSIONS), max_size=6),
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), max_size=3),
+)
+def test_the_selector_index_finds_what_trying_every_selector_finds(selectors: list, labels: dict) -> None:
+    index = SelectorIndex()
+    expected = set()
+    for number, (equal, expressions) in enumerate(selectors):
+        selector = {"matchLabels": equal, "matchExpressions": expressions}
+        index.put(("d", str(number)), {"matchLabels": {"z": "0"}})  # replaced at once
+        index.put(("d", str(number)), selector)
+        if matches_selector(selector, labels):
+            expected.add(("d", str(number)))
+    found = list(index.matching({"metadata": {"namespace": "d", "labels": labels}}))
+    assert set(found) == expected
+    assert len(found) == len(expected)
+    assert list(index.matching({"metadata": {"namespace": "other", "labels": labels}})) == []

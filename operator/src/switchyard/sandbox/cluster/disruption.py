@@ -8,7 +8,7 @@ from switchyard.sandbox.client import DISRUPTION_BUDGETS, ApiClient, Json
 from switchyard.sandbox.cluster.conditions import controller_of, is_pod_over, is_pod_ready, set_condition
 from switchyard.sandbox.cluster.controller import WorkQueue
 from switchyard.sandbox.cluster.informer import Informer, Key, key_of
-from switchyard.sandbox.cluster.selectors import matches_selector
+from switchyard.sandbox.cluster.selectors import SelectorIndex, index_labels, select
 
 
 class DisruptionController:
@@ -20,35 +20,31 @@ class DisruptionController:
         self._pods = pods
         self._sets = sets
         self.queue: WorkQueue[Key] = WorkQueue("disruption", self._sync, workers=2, settle_seconds=0.2)
-        pods.add_index("namespace", lambda pod: [pod["metadata"]["namespace"]])
-        budgets.add_index("namespace", lambda budget: [budget["metadata"]["namespace"]])
+        self._selectors = SelectorIndex()
+        index_labels(pods)
         budgets.add_handler(self._budget_changed)
         pods.add_handler(self._pod_changed)
 
-    def _budget_changed(self, _old: Json | None, new: Json | None) -> None:
+    def _budget_changed(self, old: Json | None, new: Json | None) -> None:
         if new is not None:
+            self._selectors.put(key_of(new), new["spec"].get("selector") or {})
             self.queue.add(key_of(new))
+        elif old is not None:
+            self._selectors.discard(key_of(old))
 
     def _pod_changed(self, old: Json | None, new: Json | None) -> None:
         if old is not None and new is not None and _is_healthy(old) == _is_healthy(new):
             return
         pod = new or old
-        if pod is None:
-            return
-        labels = pod["metadata"].get("labels") or {}
-        for budget in self._budgets.indexed("namespace", pod["metadata"]["namespace"]):
-            if matches_selector(budget["spec"].get("selector"), labels):
-                self.queue.add(key_of(budget))
+        if pod is not None:
+            for key in self._selectors.matching(pod):
+                self.queue.add(key)
 
     async def _sync(self, key: Key) -> None:
         budget = self._budgets.get(*key)
         if budget is None:
             return
-        pods = [
-            pod
-            for pod in self._pods.indexed("namespace", key[0])
-            if matches_selector(budget["spec"].get("selector"), pod["metadata"].get("labels") or {})
-        ]
+        pods = select(self._pods, key[0], budget["spec"].get("selector") or {})
         status = compute_status(budget, pods, self._expected(pods))
         if status != budget.get("status"):
             changed = await self._client.update(DISRUPTION_BUDGETS, {**budget, "status": status}, "status")

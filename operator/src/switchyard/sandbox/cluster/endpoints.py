@@ -9,7 +9,7 @@ from switchyard.sandbox.client import ENDPOINT_SLICES, ApiClient, Json
 from switchyard.sandbox.cluster.conditions import is_pod_over, is_pod_ready, own
 from switchyard.sandbox.cluster.controller import WorkQueue
 from switchyard.sandbox.cluster.informer import Informer, Key, key_of
-from switchyard.sandbox.cluster.selectors import matches_labels
+from switchyard.sandbox.cluster.selectors import SelectorIndex, index_labels, select
 
 _MANAGER = "endpointslice-controller.k8s.io"
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -29,9 +29,9 @@ class EndpointsController:
         self._pods = pods
         self._slices = slices
         self._nodes = nodes
-        self._selectors: dict[str, dict[Key, dict[str, str]]] = {}  # namespace -> service -> selector
+        self._selectors = SelectorIndex()
         self.queue: WorkQueue[Key] = WorkQueue("endpoints", self._sync, workers=4, settle_seconds=0.05)
-        pods.add_index("namespace", lambda pod: [pod["metadata"]["namespace"]])
+        index_labels(pods)
         slices.add_index("service", _service_entry)
         services.add_handler(self._service_changed)
         pods.add_handler(self._pod_changed)
@@ -42,10 +42,9 @@ class EndpointsController:
         if body is None:
             return
         key = key_of(body)
-        selectors = self._selectors.setdefault(key[0], {})
-        selectors.pop(key, None)
+        self._selectors.discard(key)
         if new is not None and new["spec"].get("selector"):
-            selectors[key] = new["spec"]["selector"]
+            self._selectors.put(key, {"matchLabels": new["spec"]["selector"]})
         self.queue.add(key)
 
     def _pod_changed(self, old: Json | None, new: Json | None) -> None:
@@ -54,10 +53,8 @@ class EndpointsController:
         for pod in (old, new):
             if pod is None:
                 continue
-            labels = pod["metadata"].get("labels") or {}
-            for key, selector in self._selectors.get(pod["metadata"]["namespace"], {}).items():
-                if matches_labels(selector, labels):
-                    self.queue.add(key)
+            for key in self._selectors.matching(pod):
+                self.queue.add(key)
 
     def _slice_changed(self, old: Json | None, new: Json | None) -> None:
         body = new or old
@@ -71,11 +68,7 @@ class EndpointsController:
         present = self._slices.indexed("service", "/".join(key))
         if service is None or not service["spec"].get("selector"):
             return  # slices of a deleted Service go with it; those without a selector are someone else's
-        pods = [
-            pod
-            for pod in self._pods.indexed("namespace", key[0])
-            if matches_labels(service["spec"]["selector"], pod["metadata"].get("labels") or {})
-        ]
+        pods = select(self._pods, key[0], {"matchLabels": service["spec"]["selector"]})
         wanted = build_slices(service, pods, self._zone)
         present.sort(key=lambda body: body["metadata"]["name"])
         for index, body in enumerate(wanted):
