@@ -59,7 +59,7 @@ def with_pool(**changes):
 def test_what_nothing_speaks_against_becomes_an_option():
     option = assess(CASE)
     assert isinstance(option, Option)
-    assert option.replicas == 5  # 100 requests/s x 1.2 over 27.6 of one replica
+    assert option.replicas == 5  # 100 requests/s x 1.2 over 28.6 of one replica
     assert option.allocated_per_hour == Decimal("4.0")
 
 

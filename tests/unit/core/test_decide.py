@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -553,3 +554,15 @@ def test_the_order_of_pods_and_nodes_changes_nothing(at, random):
     assert decide(replace(at, workloads=forgotten, nodes=tuple(nodes), pods=tuple(pods))) == decide(
         replace(at, workloads=forgotten)
     )
+
+
+def test_a_large_fleet_is_decided_in_seconds():
+    """A bound against accidents, far above what it takes (about a second, most of it the first look at profiles)."""
+    names = [f"p{index:02}" for index in range(20)]
+    pools = [pool(name, f"{1 + index / 10:.2f}") for index, name in enumerate(names)]
+    nodes = [node(f"n{index:03}", names[index % 20], 8) for index in range(500)]
+    workloads = [workload(f"w{index:03}", 1 + index % 6) for index in range(200)]
+    began = time.monotonic()
+    decisions = decide(world(*pools, *nodes, *workloads))
+    assert time.monotonic() - began < 20
+    assert sum(1 for each in decisions.objects if each.applies) == 200

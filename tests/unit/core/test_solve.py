@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from decimal import Decimal
 from itertools import product
 
@@ -236,10 +238,10 @@ def test_no_plan_takes_more_than_a_pool_has(problem):
 
 @settings(max_examples=200, deadline=None)
 @given(problems(), st.randoms())
-def test_the_order_of_the_input_changes_nothing(problem, random):
+def test_the_order_of_the_input_changes_nothing(problem, shuffler):
     jobs, supplies = list(problem.jobs), list(problem.supplies)
-    random.shuffle(jobs)
-    random.shuffle(supplies)
+    shuffler.shuffle(jobs)
+    shuffler.shuffle(supplies)
     assert RegretSolver().solve(Problem(tuple(jobs), tuple(supplies))) == RegretSolver().solve(problem)
 
 
@@ -262,31 +264,62 @@ def test_no_tier_is_left_out_while_lower_ones_hold_what_it_needs(problem):
                 assert devices < option.replicas
 
 
-@settings(max_examples=60, deadline=None)
-@given(problems())
-def test_greedy_is_close_to_the_best_plan_of_equal_service(problem):
-    """Of plans that place the same jobs of one tier, none is cheaper by more than half (brute force)."""
-    loose = [Job(each.key, 1, each.candidates) for each in problem.jobs]
-    solution = RegretSolver().solve(Problem(tuple(loose), problem.supplies))
-    placed = [each for each in loose if each.key in solution.placements]
-    best = None
-    for choice in product(*(each.candidates for each in placed)):
+def test_nearly_every_small_problem_is_solved_as_well_as_by_brute_force():
+    """Of 300 random instances at least 95 percent have the optimal bill, and at most 1 percent leave more out."""
+    source = random.Random(5)
+    optimal = worse_service = 0
+    for _ in range(300):
+        problem = _draw(source)
+        solution = RegretSolver().solve(problem)
+        mine = (len(problem.jobs) - len(solution.placements), _bill(problem, solution.used_devices))
+        best = _brute_force(problem)
+        optimal += mine == best
+        worse_service += mine[0] > best[0]
+    assert optimal >= 285
+    assert worse_service <= 3
+
+
+def _draw(source: random.Random) -> Problem:
+    supplies = tuple(
+        supply(
+            name,
+            *(source.choice([2, 4, 8]) for _ in range(source.randint(0, 3))),
+            price=str(source.randint(1, 9)),
+            paid_devices=source.choice([0, 0, 2, 4]),
+        )
+        for name in POOLS
+    )
+    jobs = tuple(
+        job(
+            f"job{index}",
+            0,
+            *(
+                candidate(name, source.randint(1, 4), source.choice([1, 1, 2, 4]))
+                for name in POOLS
+                if source.random() < 0.7
+            ),
+        )
+        for index in range(source.randint(2, 5))
+    )
+    return Problem(jobs, supplies)
+
+
+def _brute_force(problem: Problem) -> tuple[int, Decimal]:
+    """The fewest jobs left out, and the least bill for that, over every choice."""
+    outcomes = []
+    for choice in product(*([*each.candidates, None] for each in problem.jobs)):
         ledgers = {each.name: Ledger(each) for each in problem.supplies}
-        cost = Decimal(0)
+        taken = [each for each in choice if each is not None]
         try:
-            for option in sorted(choice, key=lambda each: -each.unit_devices):
-                cost += ledgers[option.pool].cost(option, option.replicas)
+            for option in sorted(taken, key=lambda each: -each.unit_devices):
                 ledgers[option.pool].take(option.unit_devices, option.replicas)
         except LedgerError:
             continue
-        best = cost if best is None else min(best, cost)
-    if best is not None and placed:
-        assert _bill(problem, solution) <= best * Decimal("1.5") + 9
+        used = {name: ledger.used_devices for name, ledger in ledgers.items()}
+        outcomes.append((len(choice) - len(taken), _bill(problem, used)))
+    return min(outcomes)
 
 
-def _bill(problem: Problem, solution: Solution) -> Decimal:
-    total = Decimal(0)
-    for each in problem.supplies:
-        billed = max(0, solution.used_devices[each.name] - each.paid_devices)
-        total += billed * each.price_per_hour
-    return total
+def _bill(problem: Problem, used: Mapping[str, int]) -> Decimal:
+    billed = (max(0, used[each.name] - each.paid_devices) * each.price_per_hour for each in problem.supplies)
+    return sum(billed, Decimal(0))

@@ -75,7 +75,8 @@ def write_status(
 
 
 def _dump(status: AcceleratorPoolStatus | InferenceWorkloadStatus) -> dict[str, Any]:
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    dumped: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return dumped
 
 
 def _invalid(problem: str) -> list[Finding]:

@@ -88,9 +88,9 @@ def max_rate(
 @lru_cache(maxsize=65536)
 def predict(profile: LatencyProfile, rate: float, network_latency_seconds: float = 0.0) -> Prediction:
     """What callers see at `rate` requests per second and replica. Infinite where nothing can be claimed."""
-    figures = [_percentile_seconds(profile, rate, q) + network_latency_seconds for q in (50, 95, 99)]
+    p50, p95, p99 = (_percentile_seconds(profile, rate, q) + network_latency_seconds for q in (50, 95, 99))
     utilisation, errors = measure_load(profile, rate)
-    return Prediction(*figures, utilisation, errors)
+    return Prediction(p50, p95, p99, utilisation, errors)
 
 
 @lru_cache(maxsize=65536)
