@@ -7,18 +7,21 @@ only, unless it says optionalOldSelf; a value that did not change is not checked
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from switchyard.sandbox.apiserver.cel_cost import Estimate
 from switchyard.sandbox.apiserver.cel_library import environment
-from switchyard.sandbox.apiserver.cel_names import as_rules_see, type_name
-from switchyard.sandbox.apiserver.cel_syntax import Tree, identifiers, parse
+from switchyard.sandbox.apiserver.cel_names import type_name, whole_value
+from switchyard.sandbox.apiserver.cel_syntax import Node, Tree, identifiers, parse
 from switchyard.sandbox.apiserver.errors import OMITTED, FieldError
 from switchyard.sandbox.apiserver.resources import Json
 
 RULES = "x-kubernetes-validations"
 _NOTHING = object()
+_CHAIN = re.compile(r"[A-Za-z_]\w*")
 _OPTIONAL_OLD = "cel.bind(oldSelf, old_values.size() == 0 ? optional.none() : optional.of(old_values[0]), {})"
 
 
@@ -58,16 +61,46 @@ def compile_rule(source: str, schema: Json, *, optional_old: bool = False) -> tu
     env = environment("dyn" if optional_old else type_name(schema))
     try:
         plain = env.compile(source)
-        program = env.compile(_OPTIONAL_OLD.format(source)) if optional_old else plain
-    except RuntimeError as error:
+        tree = parse(plain.serialize())
+        text = with_times_read(source, tree, schema)
         if not optional_old:
-            raise RuleError(_compiler_message(error)) from None
-        try:
-            program = env.compile(_OPTIONAL_OLD.format(source))
-        except RuntimeError as second:
-            raise RuleError(_compiler_message(second)) from None
-        plain = program
-    return program, parse(plain.serialize())
+            return (plain if text == source else env.compile(text)), tree
+        return env.compile(_OPTIONAL_OLD.format(text)), tree
+    except RuntimeError as error:
+        raise RuleError(_compiler_message(error)) from None
+
+
+def with_times_read(source: str, tree: Tree, schema: Json) -> str:
+    """The rule with `timestamp(…)` and `duration(…)` around the fields of those formats.
+
+    The runtime takes such values only at the top: inside of objects they are given as text.
+    """
+    estimate = Estimate(schema)
+    estimate.cost(tree.root)
+    inserts: list[tuple[int, str]] = []
+    for node, reader in estimate.formatted:
+        span = _span(source, node, tree)
+        if span is not None and (span[0], f"{reader}(") not in inserts:
+            inserts += [(span[0], f"{reader}("), (span[1], ")")]
+    for position, text in sorted(inserts, reverse=True):
+        source = source[:position] + text + source[position:]
+    return source
+
+
+def _span(source: str, node: Node, tree: Tree) -> tuple[int, int] | None:
+    """Where a chain of names stands in a rule, None where it is not written as one."""
+    root = node
+    while root.kind == "select" and root.operand is not None:
+        root = root.operand
+    start = tree.positions.get(root.number)
+    found = _CHAIN.match(source, start) if root.kind == "ident" and start is not None else None
+    if found is None:
+        return None
+    if node.kind == "ident":
+        return found.start(), found.start() + len(node.name)
+    dot = tree.positions.get(node.number, -1)
+    end = dot + 1 + len(node.name)
+    return (found.start(), end) if source[dot + 1 : end] == node.name else None
 
 
 def _compiler_message(error: RuntimeError) -> str:
@@ -190,8 +223,9 @@ def _run(rule: Rule, schema: Json, new: Any, old: Any, path: str) -> FieldError 
     text = rule.source["rule"]
     detail = rule.source.get("message") or f"failed rule: {text}"
     if rule.message_program is not None:
-        told = rule.message_program.eval(data=data).value()
-        if isinstance(told, str) and told.strip() and "\n" not in told and len(told) <= 5 * 1024:
+        answer = rule.message_program.eval(data=data)
+        told = answer.value() if answer.type().name() == "STRING" else ""
+        if told.strip() and "\n" not in told and len(told) <= 5 * 1024:
             detail = told
     if value is not False:
         detail = f"rule evaluation error: {value} evaluating rule: {rule.source.get('message') or text}"
@@ -202,7 +236,7 @@ def _run(rule: Rule, schema: Json, new: Any, old: Any, path: str) -> FieldError 
 
 
 def _shown(value: Any, schema: Json, path: str) -> Any:
-    out = as_rules_see(value, schema)
+    out = whole_value(value, schema)
     if path == "" and isinstance(value, dict) and isinstance(value.get("metadata"), dict):
         names = ("name", "generateName")
         out["metadata"] = {name: value["metadata"][name] for name in names if name in value["metadata"]}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from switchyard.sandbox.apiserver.cel_names import escaped
+from switchyard.sandbox.apiserver.cel_names import READ_BY, escaped
 from switchyard.sandbox.apiserver.cel_syntax import Node
 from switchyard.sandbox.apiserver.resources import Json
 
@@ -71,6 +71,7 @@ class Estimate:
 
     def __init__(self, schema: Json) -> None:
         self.undefined: list[UndefinedField] = []
+        self.formatted: list[tuple[Node, str]] = []  # values kept as text, and what reads them
         self._scope: dict[str, Shape] = {"self": shape_of(schema), "oldSelf": shape_of(schema)}
 
     def cost(self, node: Node) -> float:
@@ -83,7 +84,8 @@ class Estimate:
                 size = len(node.value) if isinstance(node.value, str | bytes) else 1
                 return Shape({"type": "string"} if isinstance(node.value, str) else None, size), 0.0
             case "ident":
-                return self._scope.get(node.name, Shape()), 1.0
+                shape = self._scope.get(node.name, Shape())
+                return shape if node.name in ("self", "oldSelf") else self._formatted(node, shape), 1.0
             case "select":
                 return self._select(node)
             case "list" | "map":
@@ -101,15 +103,22 @@ class Estimate:
             return Shape(), cost + 1
         properties = {escaped(name): child for name, child in (schema.get("properties") or {}).items()}
         if node.name in properties:
-            return shape_of(properties[node.name]), cost + 1
+            return self._formatted(node, shape_of(properties[node.name])), cost + 1
         rest = schema.get("additionalProperties")
         if isinstance(rest, dict):
-            return shape_of(rest), cost + 1
+            return self._formatted(node, shape_of(rest)), cost + 1
         if schema.get("type") == "object" and rest is None:
             embeds = schema.get("x-kubernetes-embedded-resource") or "apiVersion" in properties
             if not (embeds and node.name in ("apiVersion", "kind", "metadata")):
                 self.undefined.append(UndefinedField(node.name, node.number))
         return Shape(), cost + 1
+
+    def _formatted(self, node: Node, shape: Shape) -> Shape:
+        """Notes a time or duration, which the runtime takes as text inside of objects."""
+        form = (shape.schema or {}).get("format", "")
+        if form in READ_BY and (shape.schema or {}).get("type") == "string" and not node.is_test:
+            self.formatted.append((node, READ_BY[form]))
+        return shape
 
     def _fold(self, node: Node) -> tuple[Shape, float]:
         assert node.operand is not None  # noqa: S101 a fold always has a range

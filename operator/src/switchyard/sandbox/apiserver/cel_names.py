@@ -44,6 +44,10 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+# Formats of strings that rules see as times and durations -> the CEL function that reads their text.
+READ_BY = {"date-time": "timestamp", "date": "timestamp", "duration": "duration"}
+
+
 @lru_cache(maxsize=8192)
 def escaped(name: str) -> str:
     """A property's name as rules write it: `namespace` is `__namespace__`, `a-b` is `a__dash__b`."""
@@ -69,8 +73,15 @@ def type_name(schema: Json) -> str:
     return {"array": "list", "object": "map"}.get(kind, kind)
 
 
+def whole_value(value: Any, schema: Json) -> Any:
+    """A rule's own value: as inside of objects, but times and durations are such."""
+    if isinstance(value, str) and "format" in schema and not schema.get("nullable"):
+        return _formatted(value, schema["format"])
+    return as_rules_see(value, schema)
+
+
 def as_rules_see(value: Any, schema: Json) -> Any:
-    """The value with escaped names, and with times, durations, bytes and numbers as their types."""
+    """A value inside of an object: names escaped, numbers and bytes as their types, times as text."""
     if isinstance(value, dict):
         properties: Json = schema.get("properties") or {}
         rest = schema.get("additionalProperties")
@@ -86,13 +97,19 @@ def as_rules_see(value: Any, schema: Json) -> Any:
     if isinstance(value, list):
         items = schema.get("items")
         return [as_rules_see(item, items) for item in value] if isinstance(items, dict) else value
-    if isinstance(value, str) and "format" in schema and not schema.get("x-kubernetes-int-or-string"):
-        return _formatted(value, schema["format"])
+    if isinstance(value, str):
+        return _inner_text(value, schema.get("format", ""))
     if isinstance(value, int) and not isinstance(value, bool) and schema.get("type") == "number":
         return float(value)
     if isinstance(value, float) and schema.get("type") == "integer":
         return int(value)
     return value
+
+
+def _inner_text(text: str, form: str) -> Any:
+    if form == "byte":
+        return _formatted(text, form)
+    return f"{text}T00:00:00Z" if form == "date" else text
 
 
 def _formatted(text: str, form: str) -> Any:
