@@ -26,6 +26,7 @@ from switchyard.sandbox.apiserver.resources import Json
 
 MAGIC = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED = {_FIXED64: struct.Struct("<d"), _FIXED32: struct.Struct("<f")}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Fields = dict[int, list[Any]]
@@ -50,7 +51,21 @@ def decode_protobuf(body: bytes) -> Json:
 
 
 def _text(fields: Fields, number: int) -> str:
-    return bytes(fields.get(number, [b""])[-1]).decode()
+    return _bytes(fields.get(number, [b""])[-1]).decode()
+
+
+def _bytes(value: Any) -> bytes:
+    """A value that the wire calls bytes: texts, messages and maps are such. Raises ValueError for numbers."""
+    if not isinstance(value, bytes):
+        raise ValueError("a number stands where a text or message belongs")  # noqa: TRY004  # one kind of refusal
+    return value
+
+
+def _int(value: Any) -> int:
+    """A value that the wire calls a varint, with its sign. Raises ValueError for anything else."""
+    if not isinstance(value, int):
+        raise ValueError("a text or message stands where a number belongs")  # noqa: TRY004  # as above
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 @cache
@@ -70,10 +85,10 @@ def _numbers() -> dict[str, dict[str, tuple[tuple[int, ...], bool]]]:
     return found
 
 
-def _fields(raw: bytes) -> Fields:
+def _fields(raw: Any) -> Fields:
     """All values of a message by field number, in order. Raises ValueError for a broken message."""
     found: Fields = {}
-    for number, value in _read(raw):
+    for number, value in _read(_bytes(raw)):
         found.setdefault(number, []).append(value)
     return found
 
@@ -92,13 +107,12 @@ def _read(raw: bytes) -> Iterator[tuple[int, Any]]:
                 raise ValueError("the message is cut off")
             yield number, raw[position : position + size]
             position += size
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-            yield (
-                number,
-                struct.unpack("<d" if wire == _FIXED64 else "<f", raw[position : position + size])[0],
-            )
-            position += size
+        elif wire in _FIXED:
+            form = _FIXED[wire]
+            if position + form.size > len(raw):
+                raise ValueError("the message is cut off")
+            yield number, form.unpack_from(raw, position)[0]
+            position += form.size
         else:
             raise ValueError(f"unknown wire type {wire}")
 
@@ -165,29 +179,28 @@ def _single(schema: Schema, value: Any) -> Any:
     if form == "int-or-string":
         fields = _fields(value)
         is_text = fields.get(1, [0])[-1] == 1
-        return _text(fields, 3) if is_text else _signed(fields.get(2, [0])[-1])
+        return _text(fields, 3) if is_text else _int(fields.get(2, [0])[-1])
     if form in ("date-time", MICRO_TIME_FORMAT):
         return _time(_fields(value), is_micro=form == MICRO_TIME_FORMAT)
     if form == "byte":
-        return base64.b64encode(value).decode()
+        return base64.b64encode(_bytes(value)).decode()
     if kind == "boolean":
-        return bool(value)
+        return bool(_int(value))
     if kind == "integer":
-        return _signed(value)
-    if kind == "number":
+        return _int(value)
+    if kind == "number" and isinstance(value, float):
         return value
     if kind == "string":
-        return bytes(value).decode()
+        return _bytes(value).decode()
     return None  # free-form JSON: managed fields and the like, which no client sends
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _time(fields: Fields, *, is_micro: bool) -> str | None:
     if not fields:
         return None
-    seconds, nanos = _signed(fields.get(1, [0])[-1]), fields.get(2, [0])[-1]
-    moment = _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
+    seconds, nanos = _int(fields.get(1, [0])[-1]), _int(fields.get(2, [0])[-1])
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
+    except OverflowError:
+        raise ValueError("a time is out of range") from None
     return moment.isoformat(timespec="microseconds" if is_micro else "seconds").replace("+00:00", "Z")

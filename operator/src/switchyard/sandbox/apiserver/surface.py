@@ -111,7 +111,8 @@ class ServerSurface:
         check_escalation(self.access, info, new, old, user)
         if old is None and (info.group, info.kind) == ("", "Pod"):
             namespace = new["metadata"].get("namespace", "")
-            if quotas := self._stored("", "resourcequotas", namespace):
+            quotas = self._stored("", "resourcequotas", namespace)
+            if quotas and not validate_object(info, new, None, ""):  # what is invalid is refused as that
                 check_quotas(info, new, self._stored("", "pods", namespace), quotas)
 
     def table(
