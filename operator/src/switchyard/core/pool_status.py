@@ -56,15 +56,14 @@ def describe_pool(
     )
     utilisation = min(1.0, utilisation)
     is_paid = capacity.devices_used < paid
-    energy = hour.energy_share(utilisation)
+    full = hour.allocated(utilisation)
+    energy = hour.energy * Decimal(str(round(utilisation, 4)))
     cost = {
-        "devicePerHour": format_money(hour.allocated(utilisation)),
+        "devicePerHour": format_money(full),
         "marginalPerHour": format_money(hour.marginal(is_paid=is_paid, utilisation_ratio=utilisation)),
         "price": format_money(hour.price),
         "energy": format_money(energy),
-        "overhead": format_money(
-            hour.allocated(utilisation) - hour.price - hour.energy * Decimal(str(round(utilisation, 4)))
-        ),
+        "overhead": format_money(full - hour.price - energy),
     }
     fields: dict[str, Any] = {
         "devices": {

@@ -16,6 +16,7 @@ from switchyard.core.placement.facts import PoolFacts, WorkloadFacts
 from switchyard.core.placement.latency import (
     Objective,
     Prediction,
+    format_rate,
     format_seconds,
     percentile_seconds,
     predict,
@@ -94,7 +95,7 @@ def _placement(outcome: Outcome, prediction: Prediction | None) -> dict[str, Any
         "costPerHour": format_money(outcome.cost_per_hour),
     }
     if option.rate > 0:
-        entry["ratePerReplica"] = f"{option.rate:.4g}"
+        entry["ratePerReplica"] = format_rate(option.rate)
     if prediction is not None:
         entry["utilisationPercent"] = min(100, round(100 * prediction.utilisation_ratio))
         figures = (prediction.p50_seconds, prediction.p95_seconds, prediction.p99_seconds)
@@ -174,8 +175,8 @@ def _objectives_met(outcome: Outcome) -> Finding:
         return Finding(kind, UNKNOWN, Reason.NotServing, "nothing is placed")
     if outcome.replicas < outcome.option.replicas:
         message = (
-            f"{outcome.option.replicas} replicas are needed for {outcome.facts.peak_rate:g} requests/s; "
-            f"there is room for {outcome.replicas}"
+            f"{outcome.option.replicas} replicas are needed for {format_rate(outcome.facts.peak_rate)} "
+            f"requests/s; there is room for {outcome.replicas}"
         )
         return Finding(kind, FALSE, Reason.InsufficientCapacity, message)
     if not outcome.facts.objectives:
@@ -210,7 +211,7 @@ def _kept(outcome: Outcome) -> str:
         f"{format_seconds(each.target_seconds)}"
         for each in outcome.facts.objectives
     ]
-    return f"predicted at {outcome.facts.peak_rate:g} requests/s: {', '.join(parts)}"
+    return f"predicted at {format_rate(outcome.facts.peak_rate)} requests/s: {', '.join(parts)}"
 
 
 def _objective_seconds(outcome: Outcome, objective: Objective, replicas: int) -> float:

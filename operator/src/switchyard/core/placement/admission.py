@@ -16,7 +16,7 @@ from switchyard.api import Reason
 from switchyard.core.placement.capacity import PoolCapacity, round_up_to_unit
 from switchyard.core.placement.cost import DeviceHour, cost_per_thousand, format_money
 from switchyard.core.placement.facts import PoolFacts, VariantFacts, WorkloadFacts
-from switchyard.core.placement.latency import Capacity, format_seconds, max_rate, measure_load
+from switchyard.core.placement.latency import Capacity, format_rate, format_seconds, max_rate, measure_load
 from switchyard.core.placement.quantities import format_bytes
 
 
@@ -276,8 +276,8 @@ def _replicas_allowed(case: Case) -> Verdict | None:
     if replicas <= case.workload.max_replicas:
         return None
     message = (
-        f"{case.workload.peak_rate:g} requests/s with {case.workload.headroom_percent}% headroom need "
-        f"{replicas} replicas at {promised(case).rate:.4g} requests/s each; maxReplicas is "
+        f"{format_rate(case.workload.peak_rate)} requests/s with {case.workload.headroom_percent}% headroom "
+        f"need {replicas} replicas at {format_rate(promised(case).rate)} requests/s each; maxReplicas is "
         f"{case.workload.max_replicas}"
     )
     return Verdict(Reason.MaxReplicasExceeded, message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 from switchyard.core.placement.load_curve import (
@@ -109,6 +110,11 @@ def percentile_seconds(
 ) -> float:
     """Seconds within which `percentile` percent are answered at `rate`, seen by the caller."""
     return _percentile_seconds(profile, rate, percentile) + network_latency_seconds
+
+
+def format_rate(rate: float) -> str:
+    """Requests per second in four significant digits, never in exponent form (`40.59`, `300000`)."""
+    return f"{Decimal(f'{rate:.4g}'):f}"
 
 
 def format_seconds(seconds: float) -> str:
