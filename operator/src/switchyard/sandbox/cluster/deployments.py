@@ -206,9 +206,12 @@ class DeploymentController:
         meta = deployment["metadata"]
         if (meta.get("annotations") or {}).get(REVISION) == revision:
             return
-        changed = await self._client.patch(
-            DEPLOYMENTS, meta["namespace"], meta["name"], {"metadata": {"annotations": {REVISION: revision}}}
-        )
+        patch = {"metadata": {"annotations": {REVISION: revision}}}
+        place = (DEPLOYMENTS, meta["namespace"], meta["name"])
+        # By way of the status: an annotation written to a Deployment itself counts as a new generation.
+        changed = await self._client.patch(*place, patch, subresource="status")
+        if (changed["metadata"].get("annotations") or {}).get(REVISION) != revision:
+            changed = await self._client.patch(*place, patch)
         self._deployments.observe(changed)
 
     # -- scaling ---------------------------------------------------------------------------------
