@@ -87,7 +87,6 @@ def flat(fields):
 def tidy(node):
     """The same set in normal form: a member without children is an empty node."""
     children = {key: tidy(value) for key, value in node.items() if key != "."}
-    children = {key: value for key, value in children.items()}
     return {**({".": {}} if "." in node and children else {}), **children}
 
 

@@ -21,7 +21,14 @@ from switchyard.sandbox.apiserver.backend import Backend
 from switchyard.sandbox.apiserver.errors import ApiError, forbidden
 from switchyard.sandbox.apiserver.establishing import Definitions
 from switchyard.sandbox.apiserver.handlers import Handlers
-from switchyard.sandbox.apiserver.hooks import Attributes, Surface, SurfaceFactory, SurfaceOptions, User
+from switchyard.sandbox.apiserver.hooks import (
+    Attributes,
+    Surface,
+    SurfaceFactory,
+    SurfaceOptions,
+    User,
+    denial,
+)
 from switchyard.sandbox.apiserver.journal import FsyncPolicy, Journal
 from switchyard.sandbox.apiserver.paths import Target, attributes_of, parse_path
 from switchyard.sandbox.apiserver.resources import Json, Registry, ResourceInfo
@@ -177,7 +184,7 @@ class ApiServer:
         verdict = self.surface.authorize(user, attributes)
         if verdict.is_allowed:
             return
-        why = _denial(user, attributes)
+        why = denial(user, attributes)
         info = None
         if attributes.is_resource:
             info = self.registry.lookup(attributes.group, attributes.version, attributes.resource)
@@ -186,17 +193,6 @@ class ApiServer:
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         target: Target = request["target"]
         return await self.handlers.handle(request, target)
-
-
-def _denial(user: User, attributes: Attributes) -> str:
-    if not attributes.is_resource:
-        return f'User "{user.name}" cannot {attributes.verb} path "{attributes.path}"'
-    resource = attributes.resource + (f"/{attributes.subresource}" if attributes.subresource else "")
-    scope = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
-    return (
-        f'User "{user.name}" cannot {attributes.verb} resource "{resource}" in API group '
-        f'"{attributes.group}" {scope}'
-    )
 
 
 def _status_response(error: ApiError) -> web.Response:

@@ -152,6 +152,18 @@ class Surface(Protocol):
         """The resourceVersion at which an injected fault freezes lists of this resource, None without one."""
 
 
+def denial(user: User, attributes: Attributes) -> str:
+    """Why not, as a refusal tells it: who cannot do what to what, and where."""
+    if not attributes.is_resource:
+        return f'User "{user.name}" cannot {attributes.verb} path "{attributes.path}"'
+    resource = attributes.resource + (f"/{attributes.subresource}" if attributes.subresource else "")
+    scope = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
+    return (
+        f'User "{user.name}" cannot {attributes.verb} resource "{resource}" in API group '
+        f'"{attributes.group}" {scope}'
+    )
+
+
 SurfaceFactory = Callable[[Registry, Objects, SurfaceOptions], Surface]
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from switchyard.sandbox.apiserver import managed
 from switchyard.sandbox.apiserver.backend import Answer, Backend, Place, WriteOptions
 from switchyard.sandbox.apiserver.decoding import decode_yaml
-from switchyard.sandbox.apiserver.errors import FieldError, bad_request, conflict, invalid, not_found
+from switchyard.sandbox.apiserver.errors import (
+    FieldError,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+)
+from switchyard.sandbox.apiserver.hooks import Attributes, denial
 from switchyard.sandbox.apiserver.patches import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -81,6 +89,7 @@ def apply(backend: Backend, place: Place, config: Json, options: WriteOptions) -
                 f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing "
                 "object was found",
             )
+        _check_may_create(backend, place, options)
         applied = managed.apply(info, None, config, change)
         answer = create(backend, place, applied, options, records_fields=False)
     else:
@@ -92,3 +101,19 @@ def apply(backend: Backend, place: Place, config: Json, options: WriteOptions) -
         answer = update(backend, place, lambda _: applied, options, records_fields=False)
     answer.warnings[:0] = [warning for warning in warnings if warning not in answer.warnings]
     return answer
+
+
+def _check_may_create(backend: Backend, place: Place, options: WriteOptions) -> None:
+    """Raises 403 for who may patch but not create: an apply of what is not there creates it."""
+    info = place.info
+    attributes = Attributes(
+        verb="create",
+        path="",
+        group=info.group,
+        version=info.version,
+        resource=info.plural,
+        namespace=place.namespace,
+        name=place.name,
+    )
+    if not backend.surface.authorize(options.user, attributes).is_allowed:
+        raise forbidden(info, place.name, denial(options.user, attributes))

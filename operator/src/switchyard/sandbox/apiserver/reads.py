@@ -118,7 +118,7 @@ def _joined(info: ResourceInfo, chosen: Sequence[Stored], metadata: Json) -> byt
 
 
 def _snapshot(shelf: Shelf, version: int, namespace: str) -> tuple[list[Key], Mapping[Key, Stored]]:
-    if not shelf.events or shelf.events[-1].version <= version:
+    if version >= shelf.compacted and (not shelf.events or shelf.events[-1].version <= version):
         return shelf.keys_in(namespace), shelf.items
     try:
         then = shelf.at(version)
@@ -168,10 +168,11 @@ def check_version_match(query: Mapping[str, str], *, is_watch: bool) -> None:
 
 def parse_version(text: str) -> int:
     """A resource version as a number. Raises 400."""
-    try:
-        return int(text) if text else 0
-    except ValueError:
-        raise bad_request(f'strconv.ParseUint: parsing "{text}": invalid syntax') from None
+    if not text:
+        return 0
+    if not text.isdecimal():
+        raise bad_request(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)
 
 
 def _too_large(wanted: int, latest: int) -> ApiError:

@@ -122,11 +122,10 @@ def start_watch(
     check_version_match(query, is_watch=True)
     is_selected = selector(info, query.get("labelSelector", ""), query.get("fieldSelector", ""))
     text = query.get("resourceVersion", "")
-    try:
-        version = int(text or "0")
-    except ValueError:
+    if text and not text.isdecimal():
         # the one answer of its kind: a real server fails without a reason here
-        raise ApiError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax') from None
+        raise ApiError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    version = int(text or "0")
     watch = Watch(
         backend=backend,
         info=info,

@@ -149,7 +149,7 @@ def update(
         prepare_definition(info, new, old)
     elif info.schema is not None:
         default(new, info.schema)
-    if has_generation(info) and subresource != "status" and _spec_changed(new, old):
+    if has_generation(info) and subresource != "status" and _spec_changed(info, new, old):
         metadata["generation"] = old["metadata"].get("generation", 0) + 1
     if records_fields:
         written = managed.Change(options.field_manager, subresource, backend.timestamp())
@@ -373,7 +373,12 @@ def _keep_the_rest(info: ResourceInfo, new: Json, old: Json, subresource: str) -
             new["spec"] = old.get("spec", {})  # its finalizers are written through /finalize alone
 
 
-def _spec_changed(new: Json, old: Json) -> bool:
+def _spec_changed(info: ResourceInfo, new: Json, old: Json) -> bool:
+    if info.storage_key == ("apps", "deployments"):
+        # their annotations count as well (k8s.io/kubernetes pkg/registry/apps/deployment/strategy.go)
+        before, after = (each["metadata"].get("annotations") or {} for each in (old, new))
+        if before != after:
+            return True
     ignored = ("metadata", "status")
     return {k: v for k, v in new.items() if k not in ignored} != {
         k: v for k, v in old.items() if k not in ignored
