@@ -203,14 +203,17 @@ class LeaderElection:
 
     async def release(self) -> None:
         """Give the lease back so that a standby need not wait for it to expire. Best effort."""
-        record = self._view.record
-        if record is None or not self.is_leading or record.holder != self.identity:
+        if not self.is_leading:
             return
         self._view = replace(self._view, renewed_at=None)
         self.on_change(False)
-        answer = await self.store.replace(
-            replace(record, holder="", duration_seconds=1, renewed_at=self.clock.now())
-        )
-        logger.info(
-            "lease released" if isinstance(answer, LeaseRecord) else "lease not released; it will expire"
-        )
+        # read again: a renewal that was cut short by the stop may have been accepted
+        answer: LeaseRecord | Absent | Conflict | Denied | Failed = await self.store.read()
+        if isinstance(answer, LeaseRecord) and answer.holder == self.identity:
+            answer = await self.store.replace(
+                replace(answer, holder="", duration_seconds=1, renewed_at=self.clock.now())
+            )
+        if isinstance(answer, LeaseRecord | Absent):
+            logger.info("lease released")
+        else:
+            logger.warning("lease not released; it will expire", extra={"problem": answer.message})
