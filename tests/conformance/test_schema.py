@@ -160,3 +160,15 @@ def test_an_object_is_read_in_the_version_asked_for(http, widgets) -> None:
     assert http.get(widgets.replace("/v1/", "/v2/")).code == 404
     http.post(widgets, widget("a"))
     assert http.get(f"{widgets}/a").body["apiVersion"] == "suite.example.com/v1"
+
+
+def test_annotations_count_as_a_generation_of_deployments_and_are_open_to_its_status(http, namespace) -> None:
+    """How a controller notes the revision without a new generation."""
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    http.post(path, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec})
+    noted = http.patch(f"{path}/d/status", {"metadata": {"annotations": {"noted": "1"}}}).body["metadata"]
+    assert (noted["annotations"]["noted"], noted["generation"]) == ("1", 1)
+    changed = http.patch(f"{path}/d", {"metadata": {"annotations": {"changed": "1"}}}).body["metadata"]
+    assert changed["generation"] == 2

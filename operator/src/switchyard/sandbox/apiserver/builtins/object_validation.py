@@ -161,8 +161,6 @@ def check_lease(new: Json, old: Json | None) -> Errors:
     if duration is not None and duration <= 0:
         yield invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")
     yield from non_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
-    if spec.get("holderIdentity") == "":
-        yield invalid("spec.holderIdentity", "", "must not be empty")
 
 
 def check_event(new: Json, old: Json | None) -> Errors:
