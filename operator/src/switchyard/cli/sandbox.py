@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,11 +140,13 @@ def _start_cluster(state: Any, fleet: str) -> subprocess.Popen[bytes]:
 
 def _greet(state: Any, url: str, count: int, persist: Path | None) -> None:
     kept = f", objects kept in {persist}" if persist else ""
+    beside = Path(sys.executable).parent
+    path = "" if shutil.which("kubectl") else f"\n  export PATH={beside}:$PATH   # has a kubectl"
     print(
         f"""\
 Sandbox is up: API server {url}, {count} simulated nodes{kept}. Ctrl-C ends it.
 
-  export KUBECONFIG={state.kubeconfig_path}
+  export KUBECONFIG={state.kubeconfig_path}{path}
 
 Try in another terminal:
   kubectl get nodes -L node.kubernetes.io/instance-type,topology.kubernetes.io/region

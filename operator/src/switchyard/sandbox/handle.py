@@ -3,7 +3,7 @@
 async with Sandbox(fleet="default") as sandbox:
     await sandbox.nodes.kill("gpu-l4-1")
 
-with SandboxProcess.start(directory) as sandbox:
+with SandboxProcess.start(state_dir) as sandbox:
     subprocess.run(["kubectl", "get", "nodes"], env={**os.environ, "KUBECONFIG": sandbox.kubeconfig_path})
 """
 
@@ -177,19 +177,19 @@ class SandboxProcess:
     @classmethod
     def start(
         cls,
-        directory: Path,
+        state_dir: Path,
         *,
         fleet: str = "default",
         persist: Path | None = None,
         timeout_seconds: float = 60.0,
     ) -> Self:
-        """Start one with its state in `directory` and wait until its nodes are registered.
+        """Start one with its state in `state_dir` and wait until its nodes are registered.
 
         RuntimeError with the end of its output when it does not come up.
         """
-        state = StateDir(directory)
+        state = StateDir(state_dir)
         state.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = [sys.executable, "-m", "switchyard", "sandbox", "up", "--state-dir", str(directory)]
+        command = [sys.executable, "-m", "switchyard", "sandbox", "up", "--state-dir", str(state.path)]
         command += ["--fleet", fleet, *(["--persist", str(persist)] if persist else [])]
         output = state.path / "up.log"
         with output.open("wb") as file:

@@ -350,7 +350,6 @@ def _track(body: Json, *, is_new: bool = False) -> Track:
         wanted=body["spec"].get("replicas", 1),
         available=status.get("availableReplicas", 0),
         is_new=is_new,
-        actual=status.get("replicas", 0),
         max_replicas=int((body["metadata"].get("annotations") or {}).get(_MAX, 0)),
     )
 

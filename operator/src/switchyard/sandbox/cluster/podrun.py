@@ -14,7 +14,7 @@ import aiohttp
 from switchyard.sandbox.client import PODS, STRATEGIC_PATCH, ApiClient, ApiError, Json, jittered_seconds
 from switchyard.sandbox.cluster.addresses import AddressBook
 from switchyard.sandbox.cluster.conditions import is_pod_over, stamp
-from switchyard.sandbox.cluster.containers import ContainerRun, probe
+from switchyard.sandbox.cluster.containers import ContainerRun, ProbeResult, probe
 from switchyard.sandbox.cluster.events import Recorder
 from switchyard.sandbox.cluster.informer import Informer, key_of
 from switchyard.sandbox.cluster.podstatus import build_status
@@ -153,7 +153,7 @@ class PodRun:
 
     # -- probes ----------------------------------------------------------------------------------
 
-    async def _probe(self, run: ContainerRun, kind: str) -> Any:
+    async def _probe(self, run: ContainerRun, kind: str) -> ProbeResult:
         return await probe(self._host.session, run.spec, kind, self._address)
 
     async def _keep_probing(self, run: ContainerRun) -> None:

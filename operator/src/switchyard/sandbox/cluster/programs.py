@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from switchyard.sandbox.client import ApiClient, ApiError, Resource
+from switchyard.sandbox.client import CONFIG_MAPS, SECRETS, ApiClient, ApiError, Resource
 from switchyard.sandbox.cluster.quantities import parse_quantity
 from switchyard.sandbox.modelserver import ServerOptions, parse_options
 
@@ -16,8 +16,6 @@ Json = dict[str, Any]
 
 MODEL_SERVER = "model-server"
 _PROGRAMS = frozenset({MODEL_SERVER})
-_CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
-_SECRETS = Resource("", "v1", "secrets", "Secret")
 
 
 class ConfigError(Exception):
@@ -90,7 +88,7 @@ async def read_environment(
     env: dict[str, str] = {}
     namespace = pod["metadata"]["namespace"]
     for source in container.get("envFrom") or []:
-        for kind, key in ((_CONFIG_MAPS, "configMapRef"), (_SECRETS, "secretRef")):
+        for kind, key in ((CONFIG_MAPS, "configMapRef"), (SECRETS, "secretRef")):
             if key in source:
                 data = await _read_data(client, kind, namespace, source[key])
                 env |= {f"{source.get('prefix', '')}{name}": text for name, text in data.items()}
@@ -112,7 +110,7 @@ async def _read_origin(
         return read_field(pod, origin["fieldRef"]["fieldPath"], fields)
     if "resourceFieldRef" in origin:
         return _read_resource(container, origin["resourceFieldRef"])
-    for kind, key in ((_CONFIG_MAPS, "configMapKeyRef"), (_SECRETS, "secretKeyRef")):
+    for kind, key in ((CONFIG_MAPS, "configMapKeyRef"), (SECRETS, "secretKeyRef")):
         if key in origin:
             reference = origin[key]
             data = await _read_data(client, kind, pod["metadata"]["namespace"], reference)
@@ -153,6 +151,6 @@ async def _read_data(client: ApiClient, kind: Resource, namespace: str, referenc
             return {}
         raise ConfigError(f'{kind.kind.lower()} "{reference["name"]}" not found') from error
     data: dict[str, str] = body.get("data") or {}
-    if kind == _SECRETS:
+    if kind == SECRETS:
         return {name: base64.b64decode(text).decode(errors="replace") for name, text in data.items()}
     return data

@@ -26,7 +26,6 @@ class Track:
     wanted: int  # spec.replicas
     available: int = 0
     is_new: bool = False
-    actual: int = 0  # status.replicas
     max_replicas: int = 0  # the bound noted on it at its last scaling, 0 when none
 
 
