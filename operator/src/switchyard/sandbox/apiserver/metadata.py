@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from switchyard.sandbox.apiserver.errors import FieldError
+from switchyard.sandbox.apiserver.errors import ApiError, FieldError, bad_request
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -25,6 +25,57 @@ _is_label_value = re.compile(_LABEL_VALUE).fullmatch
 
 _LABEL_NAMED = {("", "namespaces"), ("", "services")}
 _PATH_NAMED_GROUPS = {"rbac.authorization.k8s.io"}
+
+
+_TEXTS = ("name", "namespace", "generateName", "uid", "resourceVersion", "creationTimestamp")
+_OWNER_TEXTS = ("apiVersion", "kind", "name", "uid")
+
+
+def metadata_of(obj: Json) -> Json:
+    """An object's metadata, made if it was not there. Raises 400 where it cannot be read."""
+    metadata = obj.get("metadata")
+    if metadata is None:
+        metadata = obj["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise _unreadable("metadata", metadata)
+    for key in [key for key, value in metadata.items() if value is None and key != "managedFields"]:
+        del metadata[key]
+    for key in _TEXTS:
+        if not isinstance(metadata.get(key, ""), str):
+            raise _unreadable(f"metadata.{key}", metadata[key])
+    for key in ("labels", "annotations"):
+        value = metadata.get(key, {})
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise _unreadable(f"metadata.{key}", value)
+    finalizers = metadata.get("finalizers", [])
+    if not isinstance(finalizers, list) or not all(isinstance(name, str) for name in finalizers):
+        raise _unreadable("metadata.finalizers", finalizers)
+    for key in ("ownerReferences", "managedFields"):
+        items = metadata.get(key) or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise _unreadable(f"metadata.{key}", items)
+    for owner in metadata.get("ownerReferences", ()):
+        for key in _OWNER_TEXTS:
+            if not isinstance(owner.get(key, ""), str):
+                raise _unreadable(f"metadata.ownerReferences.{key}", owner[key])
+    for entry in metadata.get("managedFields") or ():
+        if not isinstance(entry.get("fieldsV1", {}), dict):
+            raise _unreadable("metadata.managedFields.fieldsV1", entry["fieldsV1"])
+    return metadata
+
+
+def _unreadable(field: str, value: object) -> ApiError:
+    kinds = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+    return bad_request(
+        f"json: cannot unmarshal {kinds.get(type(value), 'value')} into Go struct field ObjectMeta.{field}"
+    )
+
+
+def drop_empty(metadata: Json) -> None:
+    """Drops the maps and lists that say nothing, in place."""
+    for key in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
+        if key in metadata and not metadata[key]:
+            del metadata[key]
 
 
 def check_dns_subdomain(text: str) -> list[str]:

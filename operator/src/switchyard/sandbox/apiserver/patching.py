@@ -14,6 +14,7 @@ from switchyard.sandbox.apiserver.errors import (
     not_found,
 )
 from switchyard.sandbox.apiserver.hooks import Attributes, denial
+from switchyard.sandbox.apiserver.metadata import metadata_of
 from switchyard.sandbox.apiserver.patches import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -68,7 +69,7 @@ def apply(backend: Backend, place: Place, config: Json, options: WriteOptions) -
     change = managed.Change(
         options.field_manager, place.subresource, backend.timestamp(), is_forced=bool(options.is_forced)
     )
-    metadata = config.setdefault("metadata", {}) or {}
+    metadata = metadata_of(config)
     if metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     check_type(info, config)

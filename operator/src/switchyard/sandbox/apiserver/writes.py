@@ -27,7 +27,12 @@ from switchyard.sandbox.apiserver.errors import (
     invalid,
     not_found,
 )
-from switchyard.sandbox.apiserver.metadata import check_metadata, check_metadata_update
+from switchyard.sandbox.apiserver.metadata import (
+    check_metadata,
+    check_metadata_update,
+    drop_empty,
+    metadata_of,
+)
 from switchyard.sandbox.apiserver.pruning import default, prune
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.services import align_addresses, allocate_address
@@ -63,7 +68,7 @@ def create(
 ) -> Answer:
     """The created object; without `records_fields` it brings its managedFields. Raises ApiError."""
     info, namespace = place.info, place.namespace
-    metadata = _metadata(obj)
+    metadata = metadata_of(obj)
     check_type(info, obj)
     if info.namespaced:
         given = metadata.setdefault("namespace", namespace) or namespace
@@ -91,7 +96,7 @@ def create(
         obj.pop("status", None)
     if has_generation(info):
         metadata["generation"] = 1
-    _drop_empty_maps(metadata)
+    drop_empty(metadata)
     if info.is_builtin:
         align_addresses(info, obj, None)
         backend.surface.prepare_builtin(info, obj, None, "", options.user)
@@ -127,7 +132,7 @@ def update(
     old_view = read_as(info, found)
     old = old_view.obj
     new = change(old_view.copy())
-    metadata = _metadata(new)
+    metadata = metadata_of(new)
     check_type(info, new)
     warnings = settle(backend, info, new, options)
     _check_identity(place, new, old)
@@ -141,7 +146,7 @@ def update(
     if given_fields and given_fields != [{}]:
         metadata["managedFields"] = given_fields
     metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
-    _drop_empty_maps(metadata)
+    drop_empty(metadata)
     _keep_the_rest(info, new, old, subresource)
     if info.is_builtin:
         align_addresses(info, new, old)
@@ -237,7 +242,7 @@ def check_type(info: ResourceInfo, obj: Json) -> None:
                 f"converting ({kind}) to ({info.kind}): unknown conversion"
             )
         error = FieldError("FieldValueInvalid", "kind", f"must be {info.kind}", kind)
-        refusal = invalid(info, _metadata(obj).get("name", ""), [error])
+        refusal = invalid(info, metadata_of(obj).get("name", ""), [error])
         assert refusal.details is not None  # noqa: S101 invalid() always gives details
         refusal.details["kind"] = kind
         refusal.message = refusal.message.replace(info.qualified_kind, f"{kind}.{info.group}", 1)
@@ -265,32 +270,6 @@ def validate(
 def _refuse(info: ResourceInfo, name: str, errors: Sequence[FieldError]) -> None:
     if errors:
         raise invalid(info, name, errors)
-
-
-def _metadata(obj: Json) -> Json:
-    metadata = obj.get("metadata")
-    if metadata is None:
-        metadata = obj["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise bad_request(
-            "json: cannot unmarshal metadata into Go struct field .metadata of type v1.ObjectMeta"
-        )
-    for key in ("labels", "annotations"):
-        value = metadata.get(key)
-        if value is None:
-            metadata.pop(key, None)
-        elif not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise bad_request(f"json: cannot unmarshal metadata.{key}: it must map strings to strings")
-    for key in ("finalizers", "ownerReferences"):
-        if metadata.get(key) is None:
-            metadata.pop(key, None)
-    return metadata
-
-
-def _drop_empty_maps(metadata: Json) -> None:
-    for key in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
-        if key in metadata and not metadata[key]:
-            del metadata[key]
 
 
 def _check_namespace(backend: Backend, info: ResourceInfo, namespace: str, name: str) -> None:
