@@ -1,0 +1,10 @@
+"""Labels that the operator sets on everything it creates, and selects by."""
+
+from __future__ import annotations
+
+MANAGED_BY = "app.kubernetes.io/managed-by"  # value: MANAGER
+MANAGER = "switchyard"
+WORKLOAD = "switchyard.dev/workload"
+TRACK = "switchyard.dev/track"
+VARIANT = "switchyard.dev/variant"
+POOL = "switchyard.dev/pool"

@@ -1,0 +1,119 @@
+"""The reasons that conditions, events and rejections give: one stable word each, with one sentence.
+
+The order is that of the reference page, which is generated from here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A stable word for machines; `sentence` says to people when it is used."""
+
+    sentence: str
+
+    def __new__(cls, word: str, sentence: str = "") -> Reason:
+        """The member with its sentence."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.sentence = sentence
+        return member
+
+    # why a variant may not run in a pool, in the order of the checks
+    NamespaceNotAllowed = "NamespaceNotAllowed", "The pool's allowedNamespaces do not take this namespace."
+    PoolNotReady = "PoolNotReady", "The pool can take nothing new; its condition Ready says why."
+    PoolCordoned = "PoolCordoned", "The pool is cordoned: it takes no new placements."
+    AcceleratorMismatch = (
+        "AcceleratorMismatch",
+        "The pool's accelerator is none of those that the variant, or constraints of the workload, name.",
+    )
+    ResidencyMismatch = "ResidencyMismatch", "The pool does not state a residency that the workload requires."
+    CapacityTypeMismatch = "CapacityTypeMismatch", "The workload does not take this pool's capacity type."
+    MaturityMismatch = "MaturityMismatch", "The workload does not take pools of this maturity."
+    ZoneMismatch = "ZoneMismatch", "The pool is in none of the zones that the workload takes."
+    InsufficientMemory = (
+        "InsufficientMemory",
+        "The devices of a replica hold less memory than the model needs.",
+    )
+    PrecisionUnsupported = "PrecisionUnsupported", "The devices do not compute in the variant's precision."
+    RuntimeUnsupported = "RuntimeUnsupported", "The variant's software stack does not run on the devices."
+    AllocationUnit = (
+        "AllocationUnit",
+        "The devices of a replica can't be had together: more than the pool's largest unit, or than any node has.",
+    )
+    PodTemplateNotFound = "PodTemplateNotFound", "The PodTemplate that the variant refers to does not exist."
+    ProfileMissing = (
+        "ProfileMissing",
+        "The variant has no usable profile, so nobody knows what a replica carries.",
+    )
+    ObjectiveUnreachable = (
+        "ObjectiveUnreachable",
+        "A latency objective is missed even by a replica that has nothing else to do, or at peak demand.",
+    )
+    MaxReplicasExceeded = (
+        "MaxReplicasExceeded",
+        "Peak demand needs more replicas than scaling.maxReplicas allows.",
+    )
+    OverBudget = "OverBudget", "The placement costs more than the workload's budget, or than the pilot may."
+    InsufficientCapacity = "InsufficientCapacity", "Fewer devices are free than the replicas need."
+    CostHigher = "CostHigher", "The pair would do, and costs more than the placement that was chosen."
+    Sticky = (
+        "Sticky",
+        "The pair would cost less; what serves stays, because a live service never moves by itself.",
+    )
+
+    # of a workload
+    Placed = "Placed", "A variant and a pool are chosen."
+    NoPools = "NoPools", "There is no AcceleratorPool."
+    UnknownAccelerator = (
+        "UnknownAccelerator",
+        "Neither the catalog nor any pool has an accelerator of that name.",
+    )
+    Displaced = "Displaced", "The devices went to a workload of a higher tier."
+    Serving = "Serving", "Replicas are ready and answer."
+    WaitingForPods = (
+        "WaitingForPods",
+        "Replicas are being started; the message has what the cluster says of them.",
+    )
+    Replacing = "Replacing", "The service moves: its new track takes over when its pods are ready."
+    NotServing = "NotServing", "Nothing is placed, so nothing can be said."
+    PredictedWithinTargets = (
+        "PredictedWithinTargets",
+        "The predicted latency at peak demand meets every objective.",
+    )
+    NoObjectives = "NoObjectives", "The workload states no objectives."
+    WithinBudget = "WithinBudget", "The placement costs no more than the budget."
+    NoBudget = "NoBudget", "The workload states no budget."
+    PlacementOutdated = (
+        "PlacementOutdated",
+        "What serves stays, but would be refused if it were placed today; the message says why.",
+    )
+    NameConflict = (
+        "NameConflict",
+        "An object of somebody else has the name of one that is needed; it is never overwritten.",
+    )
+    ChildRefused = (
+        "ChildRefused",
+        "The API server refused an object that is needed; the message is its answer.",
+    )
+    InvalidSpec = "InvalidSpec", "The spec can't be read or is not enough; the message names the field."
+
+    # of a pool
+    PoolReady = "PoolReady", "Nodes of the pool take pods."
+    NoNodes = "NoNodes", "No node carries the labels of the pool."
+    NodesClaimed = "NodesClaimed", "All nodes of the pool are counted for an earlier pool."
+    NodesNotReady = "NodesNotReady", "Nodes of the pool are not ready, or all are cordoned."
+    NodesTainted = "NodesTainted", "Taints that the pool does not tolerate keep pods off its nodes."
+    NoDevices = "NoDevices", "The nodes are there, but none offers the pool's resource."
+    DevicesFree = "DevicesFree", "Devices are free."
+    PoolFull = "PoolFull", "All devices are in use."
+    AllHealthy = "AllHealthy", "Every node and device is healthy."
+    DevicesUnhealthy = "DevicesUnhealthy", "Nodes report devices as unhealthy."
+    PriceCurrent = "PriceCurrent", "The prices are younger than the operator's limit."
+    PriceStale = "PriceStale", "The prices are older than the operator's limit."
+    PriceUndated = "PriceUndated", "The prices carry no date."
+    PriceUnknown = "PriceUnknown", "The pool states no price; its devices count as free of charge."
+    NoReviewNeeded = "NoReviewNeeded", "The pool is no pilot."
+    ReviewDue = "ReviewDue", "The pilot has a date for its review, and it is ahead."
+    ReviewOverdue = "ReviewOverdue", "The pilot's review is overdue, or has no date."
