@@ -260,7 +260,7 @@ BAD_INPUT = [
     (
         "more replicas than allowed",
         {"demand": {"requestsPerSecond": "300000"}},
-        ("MaxReplicasExceeded", "maxReplicas is 1000"),
+        ("MaxReplicasExceeded", "maxReplicas is 100"),
     ),
     (
         "a pod template that does not exist",

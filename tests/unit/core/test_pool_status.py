@@ -135,7 +135,7 @@ def test_a_pilot_pool_spends_no_more_than_its_cap():
 
 def test_a_pool_from_the_catalog_needs_nothing_but_its_name():
     """The catalog brings resource, labels, taints and memory."""
-    made = pool("l4", device=None, nodeSelector={}, accelerator="nvidia-l4")
+    made = pool("l4", device=None, nodeSelector=None, accelerator="nvidia-l4")
     labelled = node("n1", "x", labels={"nvidia.com/gpu.product": "NVIDIA-L4"})
     labelled = replace(labelled, capacity={"nvidia.com/gpu": 2}, allocatable={"nvidia.com/gpu": 2})
     at = world(made, labelled, workload("chat", variants=[variant(accelerators=["nvidia-l4"])]))

@@ -17,7 +17,6 @@ from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.pods import build_pod_spec
 from switchyard.core.world import PodTemplate, Workload
 
-MANAGER = "switchyard"
 _REVISIONS_KEPT = 3
 
 
@@ -39,7 +38,7 @@ def name_track(workload: Workload, variant: str, pool: str) -> str:
 
 def child_labels(workload: Workload, track: Track | None = None) -> dict[str, str]:
     """Labels of a child; with a track also those that tell tracks apart."""
-    found = {labels.MANAGED_BY: MANAGER, labels.WORKLOAD: label_value(workload.meta.name)}
+    found = {labels.MANAGED_BY: labels.MANAGER, labels.WORKLOAD: label_value(workload.meta.name)}
     if track is not None:
         found[labels.TRACK] = track.name
         found[labels.VARIANT] = label_value(track.variant)

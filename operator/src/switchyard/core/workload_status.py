@@ -22,6 +22,8 @@ from switchyard.core.placement.latency import (
     predict,
 )
 
+_LONGEST_MESSAGE, _LONGEST_LINE = 1024, 256
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -53,7 +55,12 @@ def describe_workload(outcome: Outcome) -> tuple[dict[str, Any], list[Finding]]:
     fields: dict[str, Any] = {
         "placements": [_placement(outcome, prediction)] if outcome.option else [],
         "rejected": [
-            {"variant": each.variant, "pool": each.pool, "reason": each.reason.value, "message": each.message}
+            {
+                "variant": each.variant,
+                "pool": each.pool,
+                "reason": each.reason.value,
+                "message": each.message[:_LONGEST_MESSAGE],
+            }
             for each in outcome.rejections
         ],
         "activeTrack": outcome.serving_track if outcome.serving_ready else "",
@@ -111,7 +118,7 @@ def _columns(outcome: Outcome, prediction: Prediction | None) -> dict[str, str]:
     """What printer columns show: `l4-eu/trt` and `p95 182ms (300ms)`."""
     shown = {}
     if outcome.option is not None:
-        shown["placement"] = f"{outcome.option.pool}/{outcome.option.variant}"
+        shown["placement"] = f"{outcome.option.pool}/{outcome.option.variant}"[:_LONGEST_LINE]
     else:
         shown["placement"] = "none"
     objective = _headline(outcome.facts.objectives)

@@ -150,7 +150,7 @@ def _sort_pods(
         track = pod.labels.get(labels.TRACK, "")
         is_own = (
             bool(track)
-            and pod.labels.get(labels.MANAGED_BY) == "switchyard"
+            and pod.labels.get(labels.MANAGED_BY) == labels.MANAGER
             and (pod.namespace, pod.labels.get(labels.WORKLOAD, "")) in owned
         )
         if is_own and not pod.is_deleting:
