@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -20,7 +20,7 @@ class Rig:
     seconds: float = 1000.0
     leads: bool = True
     elected: bool = True
-    dead: dict[str, str] = field(default_factory=dict)
+    looked_at: float = 1000.0
 
     def __post_init__(self) -> None:
         def now() -> float:
@@ -37,12 +37,13 @@ class Rig:
             now,
             is_leading=lambda: self.leads,
             is_elected=lambda: self.elected,
-            task_problems=lambda: self.dead,
+            lease_looked_at=lambda: self.looked_at,
         )
         self.verify()
 
     def verify(self) -> None:
-        """A round of the audit that found nothing wrong."""
+        """A round of the audit that found nothing wrong, and a look at the lease."""
+        self.looked_at = self.seconds
         for state in self.audit.states.values():
             state.listed_at = self.seconds
 
@@ -64,15 +65,16 @@ def test_a_leader_that_works_is_live_and_ready() -> None:
 def test_a_standby_is_ready_and_says_so_and_its_idle_loop_is_no_fault() -> None:
     rig = Rig(leads=False, elected=False)
     rig.seconds += 10_000
+    rig.looked_at = rig.seconds
     assert rig.live() == 200
     assert rig.ready() == (200, "[+] lease: standby\n")
 
 
 def test_a_loop_that_makes_no_progress_is_not_live() -> None:
     rig = Rig()
-    rig.seconds += 3 * RESYNC_SECONDS
+    rig.seconds = rig.looked_at = rig.seconds + 3 * RESYNC_SECONDS
     assert rig.live() == 200
-    rig.seconds += RESYNC_SECONDS
+    rig.seconds = rig.looked_at = rig.seconds + RESYNC_SECONDS
     assert rig.live() == 503
 
 
@@ -88,8 +90,9 @@ def test_a_loop_that_waits_for_its_first_lists_is_live_but_not_ready() -> None:
     assert "acceleratorpools.switchyard.dev" in text
 
 
-def test_a_dead_task_is_not_live() -> None:
-    rig = Rig(dead={"watches": "KeyError"})
+def test_a_standby_that_stopped_looking_at_the_lease_is_not_live() -> None:
+    rig = Rig(leads=False, elected=False)
+    rig.seconds += 120
     assert rig.live() == 503
 
 
@@ -114,7 +117,7 @@ def test_a_watch_proven_stale_makes_not_ready_at_once_and_not_live_when_it_lasts
 def test_an_api_that_does_not_answer_makes_not_ready_but_stays_live() -> None:
     rig = Rig()
     for _ in range(10):
-        rig.seconds += 60
+        rig.seconds = rig.looked_at = rig.seconds + 60
         rig.metrics.loop_waits(())
     rig.audit.states["pods"].problem = "ConnectionRefusedError"
     assert rig.live() == 200

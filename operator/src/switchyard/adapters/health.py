@@ -1,8 +1,9 @@
 """Probes that tell the truth, on a port of our own.
 
-`/healthz` asks: would a restart help? It fails when a task died, when the loop makes no progress, when
-the leader does not renew its lease, and when a watch has been *proven* stale for long while the API server
-answers. An API server that does not answer is no reason: a restart would lose the indexes for nothing.
+`/healthz` asks: would a restart help? It fails when the loop makes no progress, when the leader does not
+renew its lease, when nobody looks at the lease any more, and when a watch has been *proven* stale for long
+while the API server answers. (A task that ends takes the process with it.) An API server that does not
+answer is no reason: a restart would lose the indexes for nothing.
 
 `/readyz` asks: is the picture good? It fails on a leader whose indexes are not complete, whose watches
 are proven stale, or could not be verified for a while. A standby is ready and says that it stands by.
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # the loop runs at least once per resync; this many missed turns mean that it hangs
 LOOP_MISSED_TURNS = 3
+# the lease is looked at every 2 s, and a request for it ends within 4 s
+LEASE_LOOK_SECONDS = 60.0
 # a proven stale watch usually comes back by itself within one inactivity time-out of kopf (70 s)
 STALE_WATCH_RESTART_SECONDS = 300.0
 # three rounds of the audit
@@ -48,7 +51,7 @@ class Health:
     now_seconds: Callable[[], float]
     is_leading: Callable[[], bool]
     is_elected: Callable[[], bool] = lambda: True  # was leading at some time: the loop runs
-    task_problems: Callable[[], Mapping[str, str]] = dict  # name of a dead task -> why
+    lease_looked_at: Callable[[], float] | None = None  # None without an election
     started_at: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,10 +59,10 @@ class Health:
 
     def liveness(self) -> list[Check]:
         """Whether this process still does its work; a restart helps where a check fails."""
-        dead = self.task_problems()
-        checks = [Check("tasks", not dead, "; ".join(f"{n}: {why}" for n, why in dead.items()) or "running")]
-        if self.is_elected():
-            checks += [self._lease(), self._loop()]
+        checks = [self._lease(), self._loop()] if self.is_elected() else []
+        if self.lease_looked_at is not None:
+            age = self.now_seconds() - self.lease_looked_at()
+            checks.append(Check("election", age <= LEASE_LOOK_SECONDS, f"last look {age:.0f} s ago"))
         checks.append(self._watches_restartable())
         return checks
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -48,10 +49,21 @@ def extra_fields(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
+class FirstAttempts(logging.Filter):
+    """Passes kopf's line about a failed request for its first attempt, not for each retry."""
+
+    _RETRY = re.compile(r"Request attempt #(\d+) failed; will retry")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        retry = self._RETRY.match(record.getMessage())
+        return retry is None or retry[1] == "1"
+
+
 def configure_logging(log_format: LogFormat, *, is_verbose: bool = False) -> None:
     """Send every line to stderr in the given format; libraries only from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.addFilter(FirstAttempts())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -113,7 +113,7 @@ class Operator:
             time.monotonic,
             is_leading=self._may_act,
             is_elected=lambda: not options.is_electing or self.election.elected.is_set(),
-            task_problems=dict,
+            lease_looked_at=(lambda: self.election.last_look_at) if options.is_electing else None,
         )
         self._stop = asyncio.Event()
         self._stop_kopf = asyncio.Event()

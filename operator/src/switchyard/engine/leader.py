@@ -145,10 +145,13 @@ class LeaderElection:
     times: LeaseTimes = field(default_factory=LeaseTimes)
     on_change: Callable[[bool], None] = lambda _leading: None
     elected: asyncio.Event = field(default_factory=asyncio.Event)
+    last_look_at: float = field(init=False)  # monotonic seconds of the last answer, whatever it was
     _view: View = field(init=False)
+    _problem: str = ""
 
     def __post_init__(self) -> None:
         self._view = View(self.identity)
+        self.last_look_at = self.clock.monotonic_seconds()
 
     @property
     def is_leading(self) -> bool:
@@ -169,14 +172,14 @@ class LeaderElection:
     async def step(self) -> None:
         """One look and at most one write."""
         seen = await self.store.read()
-        now_seconds = self.clock.monotonic_seconds()
+        now_seconds = self.last_look_at = self.clock.monotonic_seconds()
         match seen:
             case LeaseRecord():
                 self._view = observe(self._view, seen, now_seconds)
             case Absent():
                 self._view = observe(self._view, None, now_seconds)
             case Denied() | Failed():
-                logger.warning("the lease can't be read", extra={"problem": seen.message})
+                self._tell("the lease can't be read", seen.message)
                 if next_move(self._view, self.times, now_seconds) is Move.GIVE_UP:
                     raise LeaseLost("the lease could not be renewed in time")
                 return
@@ -192,14 +195,20 @@ class LeaderElection:
         answer = await (self.store.create if move is Move.CREATE else self.store.replace)(record)
         if not isinstance(answer, LeaseRecord):
             if not isinstance(answer, Conflict):
-                logger.warning("the lease can't be written", extra={"problem": answer.message})
+                self._tell("the lease can't be written", answer.message)
             return
+        self._problem = ""
         was_leading = self._view.is_leading
         self._view = replace(self._view, record=answer, seen_at=sent_at, renewed_at=sent_at)
         if not was_leading:
             logger.info("leading", extra={"identity": self.identity, "transitions": answer.transitions})
             self.elected.set()
             self.on_change(True)
+
+    def _tell(self, what: str, problem: str) -> None:
+        if problem != self._problem:
+            logger.warning(what, extra={"problem": problem})
+        self._problem = problem
 
     async def release(self) -> None:
         """Give the lease back so that a standby need not wait for it to expire. Best effort."""
