@@ -130,7 +130,7 @@ def _gpu(limit: str | None, request: str | None) -> Json:
             "Node",
             "",
             {"spec": {"taints": [{"key": "k", "effect": "No"}]}},
-            {("NotSupported", "spec.taints[0].effect")},
+            {("NotSupported", "metadata.taints[0].effect")},
         ),
         ("ConfigMap", "", {"data": {"bad key": "x"}}, {("Invalid", "data[bad key]")}),
         (
@@ -168,7 +168,13 @@ def _gpu(limit: str | None, request: str | None) -> Json:
         (
             "HorizontalPodAutoscaler",
             "autoscaling",
-            {"spec": {"maxReplicas": 1, "minReplicas": 2, "scaleTargetRef": {"kind": "D", "name": "d"}}},
+            {
+                "spec": {
+                    "maxReplicas": 1,
+                    "minReplicas": 2,
+                    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "D", "name": "d"},
+                }
+            },
             {("Invalid", "spec.maxReplicas")},
         ),
         (
@@ -229,10 +235,10 @@ def test_a_change_is_refused_for(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"spec": "text"}, "cannot unmarshal string into Go struct field .spec of type struct"),
+        ({"spec": "text"}, "cannot unmarshal string into Go struct field Pod.spec of type v1.PodSpec"),
         (
             {"spec": {"containers": {}}},
-            "cannot unmarshal object into Go struct field .spec.containers of type slice",
+            "cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
         ),
         (_pod(resources={"limits": {"cpu": "lots"}}), "quantities must match the regular expression"),
         ({"spec": {"containers": [], "hostNetwork": "yes"}}, "of type bool"),
@@ -244,6 +250,17 @@ def test_what_no_decoder_can_read_is_a_bad_request(body: Json, told: str) -> Non
         _ready("Pod", "", body)
     assert refusal.value.code == 400
     assert told in refusal.value.message
+
+
+def test_what_go_would_not_write_is_not_stored() -> None:
+    pod = _ready(
+        "Pod", "", {"spec": {**_pod(env=[], command=None)["spec"], "nodeSelector": {}, "volumes": []}}
+    )
+    assert {"nodeSelector", "volumes"}.isdisjoint(pod["spec"])
+    assert {"env", "command"}.isdisjoint(pod["spec"]["containers"][0])
+    kept = _ready("Pod", "", {"spec": {"containers": [], "securityContext": {}}})
+    assert kept["spec"]["containers"] == []
+    assert kept["spec"]["securityContext"] == {}
 
 
 def test_quantities_and_times_are_kept_in_their_canonical_form() -> None:

@@ -13,10 +13,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from switchyard.sandbox.apiserver.builtins.quantities import QUANTITY_PATTERN, parse_quantity
-from switchyard.sandbox.apiserver.builtins.schemas import MICRO_TIME_FORMAT, QUANTITY_FORMAT, Schema
+from switchyard.sandbox.apiserver.builtins.schemas import (
+    MICRO_TIME_FORMAT,
+    NEVER_OMITTED,
+    QUANTITY_FORMAT,
+    STRUCT,
+    Schema,
+)
 from switchyard.sandbox.apiserver.errors import ApiError, bad_request
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 
+_DECODED_ELSEWHERE = ("apiVersion", "kind", "metadata")
 _GO_NAMES = {"string": "string", "integer": "int64", "boolean": "bool", "number": "float64"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -25,15 +32,17 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 def decode_builtin(info: ResourceInfo, obj: Json) -> None:
     """Brings an object into the form in which it is stored, in place. Raises 400 for what cannot be read."""
-    properties: Json = (info.schema or {}).get("properties", {})
+    schema = info.schema or {}
+    whole = {name: value for name, value in obj.items() if name not in _DECODED_ELSEWHERE}
     try:
-        for name, schema in properties.items():
-            if name in obj and name not in ("apiVersion", "kind", "metadata"):
-                obj[name] = _decode(obj[name], schema, name)
+        _decode_struct(whole, schema, "", info.kind)
     except _MisfitError as misfit:
         raise _unreadable(info, str(misfit)) from None
-    for name in [name for name, value in obj.items() if value is None]:
-        del obj[name]
+    for name in [name for name in obj if name not in _DECODED_ELSEWHERE]:
+        if name in whole:
+            obj[name] = whole[name]
+        else:
+            del obj[name]
 
 
 class _MisfitError(Exception):
@@ -44,41 +53,53 @@ def _unreadable(info: ResourceInfo, why: str) -> ApiError:
     return bad_request(f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: {why}')
 
 
-def _decode(value: Any, schema: Schema, path: str) -> Any:
-    if value is None:
-        return None
+def _decode(value: Any, schema: Schema, path: str, owner: str) -> Any:
+    """A value in its canonical form; `owner` is the Go struct whose field it is, for messages."""
     if schema.get("x-kubernetes-int-or-string"):
-        return _decode_int_or_string(value, schema, path)
+        return _decode_int_or_string(value, schema, path, owner)
     kind = schema.get("type")
     if kind == "object":
         if not isinstance(value, dict):
-            raise _wrong_type(value, "object", path)
-        _decode_object(value, schema, path)
+            raise _wrong_type(value, schema, path, owner)
+        if isinstance(others := schema.get("additionalProperties"), dict):
+            return {
+                name: _decode(child, others, path, owner)
+                for name, child in value.items()
+                if child is not None
+            }
+        _decode_struct(value, schema, path, schema.get(STRUCT, owner))
         return value
     if kind == "array":
         if not isinstance(value, list):
-            raise _wrong_type(value, "array", path)
-        items = schema["items"]
-        return [_decode(item, items, path) for item in value]
+            raise _wrong_type(value, schema, path, owner)
+        return [_decode(item, schema["items"], path, owner) for item in value]
     if kind in _GO_NAMES:
-        return _decode_scalar(value, kind, schema.get("format", ""), path)
+        return _decode_scalar(value, schema, path, owner)
     return value
 
 
-def _decode_object(value: Json, schema: Schema, path: str) -> None:
+def _decode_struct(value: Json, schema: Schema, path: str, owner: str) -> None:
+    """Decodes the known fields, and drops those that Go would not write: nulls, empty lists and maps."""
     properties = schema.get("properties", {})
-    others = schema.get("additionalProperties")
+    never_omitted = schema.get(NEVER_OMITTED, ())
     for name, child in list(value.items()):
-        part = properties.get(name, others)
-        if child is None and part is not None:
+        part = properties.get(name)
+        if part is None:
+            continue
+        if child is None:
             del value[name]
-        elif isinstance(part, dict):
-            value[name] = _decode(child, part, f"{path}.{name}")
+            continue
+        decoded = _decode(child, part, f"{path}.{name}" if path else name, owner)
+        is_collection = part.get("type") == "array" or "additionalProperties" in part
+        if is_collection and not decoded and name not in never_omitted:
+            del value[name]
+        else:
+            value[name] = decoded
 
 
-def _decode_int_or_string(value: Any, schema: Schema, path: str) -> Any:
+def _decode_int_or_string(value: Any, schema: Schema, path: str, owner: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise _wrong_type(value, "string", path)
+        raise _wrong_type(value, schema, path, owner)
     if schema.get("format") != QUANTITY_FORMAT:
         return value
     try:
@@ -87,7 +108,8 @@ def _decode_int_or_string(value: Any, schema: Schema, path: str) -> Any:
         raise _MisfitError(f"quantities must match the regular expression '{QUANTITY_PATTERN}'") from None
 
 
-def _decode_scalar(value: Any, kind: str, form: str, path: str) -> Any:
+def _decode_scalar(value: Any, schema: Schema, path: str, owner: str) -> Any:
+    kind, form = schema["type"], schema.get("format", "")
     if kind == "integer" and isinstance(value, float) and value.is_integer():
         value = int(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -98,7 +120,7 @@ def _decode_scalar(value: Any, kind: str, form: str, path: str) -> Any:
         "number": is_number,
     }[kind]
     if not fits:
-        raise _wrong_type(value, kind, path)
+        raise _wrong_type(value, schema, path, owner)
     if form == "date-time":
         return _decode_time(value, _TIME, "seconds", path)
     if form == MICRO_TIME_FORMAT:
@@ -120,10 +142,29 @@ def _decode_time(text: str, canonical: re.Pattern[str], precision: str, path: st
     return moment.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
-def _wrong_type(value: Any, wanted: str, path: str) -> _MisfitError:
-    found = (
-        "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+def _wrong_type(value: Any, schema: Schema, path: str, owner: str) -> _MisfitError:
+    found = {
+        bool: "bool",
+        int: "number",
+        float: f"number {value}",
+        str: "string",
+        dict: "object",
+        list: "array",
+    }
+    told = found.get(type(value), "value")
+    return _MisfitError(
+        f"json: cannot unmarshal {told} into Go struct field {owner}.{path} of type {_go_type(schema)}"
     )
-    found = {"str": "string", "dict": "object", "list": "array"}.get(found, found)
-    go_name = _GO_NAMES.get(wanted, "struct" if wanted == "object" else "slice")
-    return _MisfitError(f"json: cannot unmarshal {found} into Go struct field .{path} of type {go_name}")
+
+
+def _go_type(schema: Schema) -> str:
+    """The Go type of a field, as near as its schema tells."""
+    if schema.get("type") == "array":
+        return f"[]{_go_type(schema['items'])}"
+    if isinstance(others := schema.get("additionalProperties"), dict):
+        return f"map[string]{_go_type(others)}"
+    if schema.get("format") == QUANTITY_FORMAT:
+        return "resource.Quantity"
+    if schema.get("x-kubernetes-int-or-string"):
+        return "intstr.IntOrString"
+    return f"v1.{schema[STRUCT]}" if STRUCT in schema else _GO_NAMES.get(schema.get("type", ""), "object")

@@ -222,9 +222,7 @@ def _pod_template(obj: Json) -> None:
 
 
 def _disruption_budget(obj: Json) -> None:
-    spec = _part(obj, "spec")
-    if spec.get("minAvailable") is None and spec.get("maxUnavailable") is None:
-        spec["minAvailable"] = 1
+    _part(obj, "spec")
     _put(_part(obj, "status"), disruptionsAllowed=0, currentHealthy=0, desiredHealthy=0, expectedPods=0)
 
 

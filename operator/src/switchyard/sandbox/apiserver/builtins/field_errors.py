@@ -77,7 +77,7 @@ def one_of(field: str, value: Any, allowed: Sequence[str], *, is_required: bool 
         if is_required:
             yield required(field)
     elif value not in allowed:
-        yield not_supported(field, value, sorted(allowed))
+        yield not_supported(field, value, allowed)
 
 
 def immutable(field: str, new: Any, old: Any) -> Errors:

@@ -97,7 +97,7 @@ def check_node(new: Json, old: Json | None) -> Errors:
     """Nothing for a Node that can be stored."""
     seen: set[tuple[object, object]] = set()
     for index, taint in enumerate(new["spec"].get("taints") or ()):
-        path = f"spec.taints[{index}]"
+        path = f"metadata.taints[{index}]"  # so a real server names the field
         if not is_qualified_name(taint.get("key", "")):
             yield invalid(f"{path}.key", taint.get("key", ""), "name part must be non-empty")
         yield from one_of(f"{path}.effect", taint.get("effect"), _EFFECTS)
@@ -177,6 +177,25 @@ def check_event(new: Json, old: Json | None) -> Errors:
             yield required({"reportingComponent": "reportingController"}.get(field, field))
     if len(new.get("message", "")) > 1024:
         yield invalid("message", "", "can have at most 1024 characters")
+    yield from one_of("type", new.get("type"), ("Normal", "Warning"))
+
+
+def check_new_event(new: Json, old: Json | None) -> Errors:
+    """Nothing for an Event, as events.k8s.io shows it, that can be stored."""
+    namespace = new["metadata"].get("namespace", "")
+    about = (new.get("regarding") or {}).get("namespace", "")
+    if about != namespace and (about or namespace not in ("default", "kube-system")):
+        yield invalid("regarding.namespace", about, "does not match event.namespace")
+    if old is not None:
+        return
+    if new.get("eventTime") is None:
+        yield required("eventTime")
+        return
+    for field in ("reportingController", "reportingInstance", "action", "reason"):
+        if not new.get(field):
+            yield required(field)
+    if len(new.get("note", "")) > 1024:
+        yield invalid("note", "", "can have at most 1024 characters")
     yield from one_of("type", new.get("type"), ("Normal", "Warning"))
 
 

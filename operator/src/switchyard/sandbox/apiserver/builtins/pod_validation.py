@@ -183,7 +183,9 @@ def _check_toleration(toleration: Json, field: str) -> Errors:
             'operator must be Exists when `key` is empty, which means "match all values and all keys"',
         )
     if operator == "Exists" and toleration.get("value"):
-        yield invalid(f"{field}.operator", toleration, "value must be empty when `operator` is 'Exists'")
+        yield invalid(
+            f"{field}.operator", toleration["value"], "value must be empty when `operator` is 'Exists'"
+        )
     yield from one_of(f"{field}.effect", toleration.get("effect"), _EFFECTS, is_required=False)
     if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
         yield invalid(

@@ -117,6 +117,7 @@ def check_quota(spec: Json) -> Errors:
             or ("/" in name and is_qualified_name(name))
         )
         if not is_known:
+            yield invalid(field, name, "must be a standard resource type or fully qualified")
             yield invalid(field, name, "must be a standard resource for quota")
         amount_of = parse_quantity(amount)
         if amount_of.value < 0:

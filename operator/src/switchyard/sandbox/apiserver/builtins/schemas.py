@@ -18,6 +18,10 @@ Schema = dict[str, Any]
 # Schemas of schemas recurse; what is below is kept as it is.
 OPAQUE_MODELS = frozenset({"V1JSONSchemaProps"})
 
+# What decoders need to know of a struct: its Go name, and which fields are written even when they are empty.
+STRUCT = "x-switchyard-struct"
+NEVER_OMITTED = "x-switchyard-never-omitted"
+
 _SCALARS: dict[str, Schema] = {
     "str": {"type": "string"},
     "int": {"type": "integer", "format": "int64"},
@@ -125,8 +129,10 @@ def inline_schema(model: str) -> Schema:
     to say, in its own words.
     """
     if model in OPAQUE_MODELS:
-        return {"type": "object", **_ANY}
+        return {"type": "object", STRUCT: split_model(model)[1], **_ANY}
     whole = {name: value for name, value in component(model).items() if name != "required"}
+    whole[STRUCT] = split_model(model)[1]
+    whole[NEVER_OMITTED] = component(model).get("required", [])
     whole["properties"] = {name: _inline(schema) for name, schema in whole["properties"].items()}
     return whole
 

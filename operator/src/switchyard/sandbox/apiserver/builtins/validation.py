@@ -41,6 +41,7 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json, Json | None], Errors]] = {
     ("", "ConfigMap"): objects.check_config_map,
     ("", "Secret"): objects.check_secret,
     ("", "Event"): objects.check_event,
+    ("events.k8s.io", "Event"): objects.check_new_event,
     ("", "ResourceQuota"): objects.check_resource_quota,
     ("apps", "Deployment"): workloads.check_deployment,
     ("apps", "ReplicaSet"): workloads.check_replica_set,

@@ -216,3 +216,9 @@ def check_autoscaler(new: Json, old: Json | None) -> Errors:
     for name in ("kind", "name"):
         if not target.get(name):
             yield required(f"spec.scaleTargetRef.{name}")
+    if "/" not in target.get("apiVersion", "") and target.get("kind") != "ReplicationController":
+        yield invalid(
+            "spec.scaleTargetRef.apiVersion",
+            target.get("apiVersion", ""),
+            "apiVersion must specify API group",
+        )
