@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from switchyard.core.decisions import Apply, Decisions, Delete, EventNote, ObjectDecision, StatusWrite
-from switchyard.core.world import Child, Meta, Workload, World
+from switchyard.core.world import Child, Meta, Node, Pool, Workload, World
 from switchyard.engine.ports import Conflict, Denied, LoopReport, NotSynced, WriteResult, Written
 
 Key = tuple[str, str, str]
@@ -44,6 +44,7 @@ class FakeCluster:
     requests: int = 0
     fault: Callable[[str, str, str], WriteResult | None] = lambda _verb, _kind, _name: None
     kill_after_write: int | None = None
+    observe: Callable[[Mapping[str, Any]], Any] = lambda body: observe_toy(body)
     _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _uids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -51,7 +52,7 @@ class FakeCluster:
         """A user creates or edits an object."""
         old = self.objects.get((kind, namespace, name))
         stored = {"kind": kind, "status": {}, **(copy.deepcopy(old) if old else {}), **copy.deepcopy(body)}
-        generation = 1 if old is None else old["metadata"]["generation"] + 1
+        generation = 1 if old is None else old["metadata"]["generation"] + (stored["spec"] != old["spec"])
         stored["metadata"] = {
             "labels": {},
             **body.get("metadata", {}),
@@ -72,10 +73,7 @@ class FakeCluster:
 
     def essence(self) -> dict[Key, Any]:
         """What lasts: everything but versions and uids. Two runs that end alike have equal essences."""
-        return {
-            key: {"spec": body.get("spec"), "status": body.get("status"), "owner": body.get("owner")}
-            for key, body in self.objects.items()
-        }
+        return {key: _lasting(body) for key, body in self.objects.items()}
 
     # -- the writer's side
 
@@ -86,7 +84,7 @@ class FakeCluster:
             return refusal
         # like the real server: a server-side apply makes a new version even where nothing changes
         stored = self.put(kind, namespace, name, **body)
-        return self._accepted("apply", child_of(stored))
+        return self._accepted("apply", self.observe(stored))
 
     async def delete(self, delete: Delete) -> WriteResult:
         child = delete.child
@@ -112,7 +110,7 @@ class FakeCluster:
         if stored["status"] != write.status:
             stored["status"] = copy.deepcopy(dict(write.status))
             stored["metadata"]["resourceVersion"] = str(next(self._versions))
-        return self._accepted("status", workload_of(stored))
+        return self._accepted("status", self.observe(stored))
 
     async def record_event(self, note: EventNote) -> WriteResult:
         if refusal := self._ask("record", "Event", note.meta.name):
@@ -148,13 +146,20 @@ class FakeWatch:
             return NotSynced(self.missing)
         if not self.lags:
             self.catch_up()
-        bodies = sorted(
-            self._shown.values(), key=lambda b: (b["metadata"]["namespace"], b["metadata"]["name"])
-        )
+        shown = [
+            self.cluster.observe(body)
+            for body in sorted(
+                self._shown.values(),
+                key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"], body["kind"]),
+            )
+        ]
         return World(
             now=now,
-            workloads=tuple(workload_of(b) for b in bodies if b["kind"] == "InferenceWorkload"),
-            children=tuple(child_of(b) for b in bodies if b["metadata"]["labels"].items() >= MANAGED.items()),
+            pools=tuple(each for each in shown if isinstance(each, Pool)),
+            workloads=tuple(each for each in shown if isinstance(each, Workload)),
+            nodes=tuple(each for each in shown if isinstance(each, Node)),
+            children=tuple(each for each in shown if isinstance(each, Child)),
+            namespaces={"shop": {}},
         )
 
 
@@ -176,6 +181,13 @@ class Reports:
         self.waited_for.append(missing)
 
 
+def _lasting(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        passing = ("resourceVersion", "uid", "lastTransitionTime")
+        return {key: _lasting(each) for key, each in value.items() if key not in passing}
+    return [_lasting(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def meta_of(body: Mapping[str, Any]) -> Meta:
     metadata = body["metadata"]
     return Meta(
@@ -195,6 +207,12 @@ def workload_of(body: Mapping[str, Any]) -> Workload:
 
 def child_of(body: Mapping[str, Any]) -> Child:
     return Child("v1", body["kind"], meta_of(body), owner_uid=body.get("owner", ""), body=body)
+
+
+def observe_toy(body: Mapping[str, Any]) -> Workload | Child | None:
+    if body["kind"] == "InferenceWorkload":
+        return workload_of(body)
+    return child_of(body) if body["metadata"]["labels"].items() >= MANAGED.items() else None
 
 
 def decide_toy(world: World) -> Decisions:
