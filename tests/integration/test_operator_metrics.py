@@ -151,7 +151,7 @@ def every_metric() -> Metrics:
     memory = memory_with(api)
     memory.last_event_seconds["nodes"] = 0.0
     metrics.follow_watches(WatchAudit(api, memory))  # type: ignore[arg-type]
-    metrics.set_leader(True)
+    metrics.follow_leadership(lambda: True)
     metrics.set_source_up("main", False)
     metrics.loop_waits(())
     metrics.loop_finished(

@@ -87,8 +87,9 @@ class Metrics:
 
     # -- told by others
 
-    def set_leader(self, is_leading: bool) -> None:  # noqa: FBT001 - the callback of the election
-        self._leader.set(1 if is_leading else 0)
+    def follow_leadership(self, may_act: Callable[[], bool]) -> None:
+        """Serve at each scrape whether this replica may act at that moment."""
+        self._leader.set_function(lambda: float(may_act()))
 
     def set_source_up(self, source: str, is_up: bool) -> None:  # noqa: FBT001 - the callback of the probe
         self._sources.labels(source).set(1 if is_up else 0)

@@ -89,8 +89,8 @@ class Operator:
             ),
             self.clock,
             self.identity,
-            on_change=self.metrics.set_leader,
         )
+        self.metrics.follow_leadership(self._may_act)
         settings = options.settings
         self.reader = IndexReader(
             self.memory, Settings(currency=settings.currency, price_max_age_days=settings.price_max_age_days)
@@ -123,8 +123,6 @@ class Operator:
         self._listen_to_signals()
         server, address = await serve(self.health, self.options.host, self.options.port)
         logger.info("serving probes and metrics", extra={"address": address, "identity": self.identity})
-        if not self.options.is_electing:
-            self.metrics.set_leader(True)
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "watches": self._watch(),
             "loop": self._loop_while_leading(),

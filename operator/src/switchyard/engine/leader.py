@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -143,7 +142,6 @@ class LeaderElection:
     clock: Clock
     identity: str
     times: LeaseTimes = field(default_factory=LeaseTimes)
-    on_change: Callable[[bool], None] = lambda _leading: None
     elected: asyncio.Event = field(default_factory=asyncio.Event)
     last_look_at: float = field(init=False)  # monotonic seconds of the last answer, whatever it was
     _view: View = field(init=False)
@@ -203,7 +201,6 @@ class LeaderElection:
         if not was_leading:
             logger.info("leading", extra={"identity": self.identity, "transitions": answer.transitions})
             self.elected.set()
-            self.on_change(True)
 
     def _tell(self, what: str, problem: str) -> None:
         if problem != self._problem:
@@ -215,7 +212,6 @@ class LeaderElection:
         if not self.is_leading:
             return
         self._view = replace(self._view, renewed_at=None)
-        self.on_change(False)
         # read again: a renewal that was cut short by the stop may have been accepted
         answer: LeaseRecord | Absent | Conflict | Denied | Failed = await self.store.read()
         if isinstance(answer, LeaseRecord) and answer.holder == self.identity:
