@@ -6,9 +6,10 @@ Source: k8s.io/kubernetes/pkg/printers/internalversion/printers.go.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from switchyard.sandbox.apiserver.columns import at
-from switchyard.sandbox.apiserver.durations import UNKNOWN, age
+from switchyard.sandbox.apiserver.durations import UNKNOWN, age, human_duration
 from switchyard.sandbox.apiserver.resources import Json
 
 NONE = "<none>"
@@ -21,7 +22,7 @@ def selector_text(selector: Json | None) -> str:
         return ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or NONE
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     for requirement in selector.get("matchExpressions") or ():
-        key, values = requirement["key"], ",".join(requirement.get("values") or ())
+        key, values = requirement["key"], ",".join(sorted(requirement.get("values") or ()))
         parts.append(
             {
                 "In": f"{key} in ({values})",
@@ -188,6 +189,35 @@ def job_completions(obj: Json) -> str:
     """Completed pods of all that are wanted."""
     wanted = at(obj, "spec.completions") or at(obj, "spec.parallelism", 1)
     return f"{at(obj, 'status.succeeded', 0)}/{wanted}"
+
+
+def job_status(obj: Json) -> str:
+    """Where a Job stands, by its conditions."""
+    held = {c["type"] for c in at(obj, "status.conditions", []) if c.get("status") == "True"}
+    for condition in ("Complete", "Failed", "Suspended", "FailureTarget"):
+        if condition in held:
+            return condition
+    return "Terminating" if obj["metadata"].get("deletionTimestamp") else "Running"
+
+
+def job_duration(obj: Json) -> str:
+    """How long a Job has run, or ran."""
+    start, end = at(obj, "status.startTime"), at(obj, "status.completionTime")
+    if not start or not end:
+        return age(start) if start else ""
+    spent = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return human_duration(spent.total_seconds())
+
+
+def names_of(path: str, field: str) -> Callable[[Json], str]:
+    """A cell with one field of all items of a list."""
+    return lambda obj: ",".join(item.get(field, "") for item in at(obj, path, []))
+
+
+def ingress_addresses(obj: Json) -> str:
+    """Where an Ingress is reached."""
+    found = at(obj, "status.loadBalancer.ingress", [])
+    return ",".join(entry.get("ip") or entry.get("hostname", "") for entry in found)
 
 
 def ingress_hosts(obj: Json) -> str:
