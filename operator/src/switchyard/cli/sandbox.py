@@ -32,6 +32,8 @@ _FLEET = click.option(
     help="`default`, `none`, or a YAML file with pools of nodes.",
 )
 
+_STOP_TIMEOUT_SECONDS = 8.0  # less than `up` waits before it kills
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
@@ -238,7 +240,12 @@ async def _run_nodes(
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     if until_stdin_closes:
-        loop.add_reader(sys.stdin.fileno(), stop.set)  # nobody writes: readable means closed
+
+        def parent_is_gone() -> None:
+            loop.remove_reader(sys.stdin.fileno())  # a closed pipe stays readable
+            stop.set()
+
+        loop.add_reader(sys.stdin.fileno(), parent_is_gone)  # nobody writes: readable means closed
     token = secrets.token_urlsafe(24)
     cluster = Cluster(connection, specs, controllers=controllers, admin_token=token)
     starting = asyncio.create_task(cluster.start())
@@ -256,7 +263,8 @@ async def _run_nodes(
     finally:
         starting.cancel()
         stopping.cancel()
-        await cluster.stop()
+        with contextlib.suppress(TimeoutError):  # the API server may be gone already
+            await asyncio.wait_for(cluster.stop(), _STOP_TIMEOUT_SECONDS)
 
 
 # -- faults ------------------------------------------------------------------------------------------
