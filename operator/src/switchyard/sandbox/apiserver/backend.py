@@ -20,6 +20,7 @@ class WriteOptions:
     field_manager: str = "unknown"
     has_field_manager: bool = False  # whether the request named it
     field_validation: str = "Warn"
+    is_validation_asked: bool = False  # duplicate fields are looked for only then: it takes a second parse
     is_dry_run: bool = False
     is_forced: bool | None = None
     raw: bytes = b""  # the body as sent, for finding duplicate fields

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,18 +99,26 @@ def decode_yaml(raw: bytes) -> dict[str, Any]:
 
 def duplicate_fields(raw: bytes) -> list[str]:
     """The fields that a JSON body names twice, as strict validation tells them; empty for other formats."""
-    found: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: set[str] = set()
-        for key, _ in items:
-            if key in seen:
-                found.append(f'duplicate field "{key}"')
-            seen.add(key)
-        return dict(items)
-
     try:
-        json.loads(raw, object_pairs_hook=pairs)
+        document = json.loads(raw, object_pairs_hook=_Pairs)
     except ValueError:
         return []
-    return found
+    return list(_duplicates(document, ""))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with all its members, those of the same name too."""
+
+
+def _duplicates(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            here = f"{path}.{key}" if path else key
+            if key in seen:
+                yield f'duplicate field "{here}"'
+            seen.add(key)
+            yield from _duplicates(item, here)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _duplicates(item, f"{path}[{index}]")

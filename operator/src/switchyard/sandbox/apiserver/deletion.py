@@ -14,7 +14,7 @@ from typing import Any
 
 from switchyard.sandbox.apiserver.backend import Answer, Backend, Place
 from switchyard.sandbox.apiserver.definitions import DEFINITIONS, FINALIZER
-from switchyard.sandbox.apiserver.errors import ApiError, FieldError, bad_request, invalid
+from switchyard.sandbox.apiserver.errors import ApiError, FieldError, bad_request, forbidden, invalid
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
 from switchyard.sandbox.apiserver.store import Stored
 from switchyard.sandbox.apiserver.versions import read_as
@@ -32,9 +32,7 @@ def delete(backend: Backend, place: Place, options: Json, *, is_dry_run: bool = 
     check_preconditions(info, found.obj, options.get("preconditions") or {})
     _check_options(options)
     if _is_protected(info, name):
-        raise ApiError(
-            403, "Forbidden", f'{info.plural} "{name}" is forbidden: this namespace may not be deleted'
-        )
+        raise forbidden(info, name, "this namespace may not be deleted")
     obj = found.copy()
     metadata = obj["metadata"]
     finalizers = _finalizers(metadata.get("finalizers") or [], options)
@@ -50,7 +48,9 @@ def delete(backend: Backend, place: Place, options: Json, *, is_dry_run: bool = 
     if not must_stay:
         if is_dry_run:
             return Answer(read_as(info, found)), True
-        gone = backend.store.remove(info.storage_key, (namespace if info.namespaced else "", name))
+        if metadata.get("deletionTimestamp"):
+            metadata["deletionGracePeriodSeconds"] = 0
+        gone = backend.store.remove(info.storage_key, (namespace if info.namespaced else "", name), obj)
         return Answer(read_as(info, gone or found)), True
     if first_time:
         metadata["deletionTimestamp"] = (backend.now() + timedelta(seconds=grace)).strftime(

@@ -14,12 +14,12 @@ from switchyard.sandbox.apiserver.backend import Answer, Backend, Place, WriteOp
 from switchyard.sandbox.apiserver.decoding import Accepted, decode_body, negotiate
 from switchyard.sandbox.apiserver.errors import (
     FieldError,
-    bad_request,
     invalid,
     method_not_allowed,
     no_such_path,
 )
 from switchyard.sandbox.apiserver.hooks import User
+from switchyard.sandbox.apiserver.metadata import metadata_of
 from switchyard.sandbox.apiserver.paths import Target
 from switchyard.sandbox.apiserver.reads import list_objects, render
 from switchyard.sandbox.apiserver.resources import Json, ResourceInfo
@@ -28,6 +28,19 @@ from switchyard.sandbox.apiserver.versions import convert
 from switchyard.sandbox.apiserver.watching import serve_watch, start_watch
 from switchyard.sandbox.apiserver.writes import create, update
 
+# Kinds of which PUT creates what is not there (AllowCreateOnUpdate in the registries of Kubernetes).
+_CREATED_BY_PUT = {
+    "clusterrolebindings",
+    "clusterroles",
+    "endpoints",
+    "events",
+    "leases",
+    "limitranges",
+    "podtemplates",
+    "rolebindings",
+    "roles",
+    "services",
+}
 _FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
 
 
@@ -96,13 +109,17 @@ class Handlers:
 
     async def _create(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
         if info.namespaced and not target.namespace:
-            raise method_not_allowed(info)
+            raise method_not_allowed()
         obj, options = await self._body(request)
         answer = create(self.backend, _place(info, target), obj, options)
         return self._answer(request, info, answer)
 
     async def _replace(self, request: web.Request, info: ResourceInfo, target: Target) -> web.Response:
         obj, options = await self._body(request)
+        is_there = self.backend.store.stored(info, target.namespace, target.name) is not None
+        if not is_there and info.plural in _CREATED_BY_PUT and not target.subresource:
+            metadata_of(obj).setdefault("name", target.name)
+            return self._answer(request, info, create(self.backend, _place(info, target), obj, options))
         answer = update(self.backend, _place(info, target), lambda _: obj, options)
         return self._answer(request, info, answer)
 
@@ -222,11 +239,14 @@ def write_options(request: web.Request, raw: bytes) -> WriteOptions:
     dry = query.get("dryRun", "")
     if dry not in ("", "All"):
         supported = 'supported values: "All"'
-        options_kind = ResourceInfo("meta.k8s.io", "v1", "", "", "CreateOptions", "", namespaced=False)
-        raise invalid(options_kind, "", [FieldError("FieldValueNotSupported", "dryRun", supported, [dry])])
+        raise invalid(
+            _options_kind(request), "", [FieldError("FieldValueNotSupported", "dryRun", supported, [dry])]
+        )
     validation = query.get("fieldValidation") or "Warn"
     if validation not in _FIELD_VALIDATIONS:
-        raise bad_request(f'fieldValidation: Unsupported value: "{validation}"')
+        supported = 'supported values: "", "Ignore", "Strict", "Warn"'
+        wrong = FieldError("FieldValueNotSupported", "fieldValidation", supported, validation)
+        raise invalid(_options_kind(request), "", [wrong])
     user = request.get("user")
     manager = query.get("fieldManager", "")
     agent = request.headers.get("User-Agent", "")
@@ -235,10 +255,17 @@ def write_options(request: web.Request, raw: bytes) -> WriteOptions:
         field_manager=manager or agent.partition("/")[0][:128] or "unknown",
         has_field_manager=bool(manager),
         field_validation=validation,
+        is_validation_asked="fieldValidation" in query,
         is_dry_run=dry == "All",
         is_forced={"true": True, "1": True, "false": False, "0": False}.get(query.get("force", "")),
         raw=raw,
     )
+
+
+def _options_kind(request: web.Request) -> ResourceInfo:
+    kinds = {"PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+    kind = kinds.get(request.method, "CreateOptions")
+    return ResourceInfo("meta.k8s.io", "v1", "", "", kind, "", namespaced=False)
 
 
 def _place(info: ResourceInfo, target: Target) -> Place:
@@ -255,6 +282,6 @@ def _json(body: Json, status: int = 200) -> web.Response:
 
 def _bytes(raw: bytes, accepted: Accepted, status: int = 200) -> web.Response:
     if accepted.is_yaml:
-        text = yaml.safe_dump(orjson.loads(raw), sort_keys=False)
+        text = yaml.safe_dump(orjson.loads(raw), sort_keys=True)
         return web.Response(text=text, status=status, content_type="application/yaml")
     return web.Response(body=raw, status=status, content_type="application/json")

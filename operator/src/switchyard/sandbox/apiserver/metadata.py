@@ -27,6 +27,7 @@ _LABEL_NAMED = {("", "namespaces"), ("", "services")}
 _PATH_NAMED_GROUPS = {"rbac.authorization.k8s.io"}
 
 
+_STANDARD_FINALIZERS = {"foregroundDeletion", "kubernetes", "orphan"}
 _TEXTS = ("name", "namespace", "generateName", "uid", "resourceVersion", "creationTimestamp")
 _OWNER_TEXTS = ("apiVersion", "kind", "name", "uid")
 
@@ -212,7 +213,10 @@ def check_metadata(info: ResourceInfo, metadata: Json) -> list[FieldError]:
     out += check_labels(metadata.get("labels") or {}, "metadata.labels")
     out += _check_annotations(metadata.get("annotations") or {})
     out += _check_owners(metadata.get("ownerReferences") or [])
-    for finalizer in metadata.get("finalizers") or []:
+    for index, finalizer in enumerate(metadata.get("finalizers") or []):
+        if info.is_builtin and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            wrong = "name is neither a standard finalizer name nor is it fully qualified"
+            out.append(FieldError("FieldValueInvalid", f"metadata.finalizers[{index}]", wrong, finalizer))
         out += [
             FieldError("FieldValueInvalid", "metadata.finalizers", wrong, finalizer)
             for wrong in check_label_key(finalizer)

@@ -48,6 +48,7 @@ def patch(backend: Backend, place: Place, raw: bytes, content_type: str, options
     if options.is_forced is not None:
         wrong = FieldError("FieldValueForbidden", "force", "may not be specified for non-apply patch")
         raise invalid(_PATCH_OPTIONS, "", [wrong])
+    backend.required(place)
     document = parse(raw)
     if media != JSON_PATCH and not isinstance(document, dict):
         raise bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")

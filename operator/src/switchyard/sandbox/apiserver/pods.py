@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import aiohttp
@@ -18,6 +19,7 @@ from switchyard.sandbox.apiserver.errors import (
     conflict,
     invalid,
     method_not_allowed,
+    not_found,
     too_many_requests,
 )
 from switchyard.sandbox.apiserver.paths import Target
@@ -58,13 +60,14 @@ def bind(backend: Backend, place: Place, binding: Json, options: WriteOptions) -
         wrong = FieldError("FieldValueRequired", "target.name", "")
         raise invalid(_kind(place.info, "Binding"), place.name, [wrong])
     pod = backend.required(place).obj
+    binding_of = dataclasses.replace(place.info, plural="pods/binding")
     bound_to = (pod.get("spec") or {}).get("nodeName")
     if pod["metadata"].get("deletionTimestamp"):
         raise conflict(
-            place.info, place.name, f"pod {place.name} is being deleted, cannot be assigned to a host"
+            binding_of, place.name, f"pod {place.name} is being deleted, cannot be assigned to a host"
         )
     if bound_to:
-        raise conflict(place.info, place.name, f"pod {place.name} is already assigned to node {bound_to!r}")
+        raise conflict(binding_of, place.name, f'pod {place.name} is already assigned to node "{bound_to}"')
 
     def change(obj: Json) -> Json:
         obj["spec"]["nodeName"] = node
@@ -157,7 +160,9 @@ async def _log(backend: Backend, request: web.Request, place: Place) -> web.Stre
     if not node_name:
         return web.Response(text="")
     node = backend.store.get(backend.builtin("", "v1", "nodes"), "", node_name)
-    address, port = _agent_of(node or {})
+    if node is None:
+        raise not_found(place.info, node_name)  # a real server, too, calls the node a pod here
+    address, port = _agent_of(node)
     if not address or not port:
         raise ApiError(500, "InternalError", f"no agent answers for node {node_name}")
     query = {key: value for key, value in request.query.items() if key != "container"}

@@ -180,7 +180,7 @@ def _too_large(wanted: int, latest: int) -> ApiError:
     return ApiError(
         504,
         "Timeout",
-        f"Too large resource version: {wanted}, current: {latest}",
+        f"Timeout: Too large resource version: {wanted}, current: {latest}",
         {"causes": [cause], "retryAfterSeconds": 1},
         {"Retry-After": "1"},
     )

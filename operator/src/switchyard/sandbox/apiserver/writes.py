@@ -81,7 +81,8 @@ def create(
         metadata.pop("namespace", None)
     warnings = settle(backend, info, obj, options)
     if metadata.get("resourceVersion"):
-        raise bad_request("resourceVersion should not be set on objects to be created")
+        # an error inside of a real server, too
+        raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = _generated_name(backend, info, namespace, metadata["generateName"])
     name = metadata.get("name", "")
@@ -98,8 +99,6 @@ def create(
         metadata["generation"] = 1
     drop_empty(metadata)
     if info.is_builtin:
-        align_addresses(info, obj, None)
-        backend.surface.prepare_builtin(info, obj, None, "", options.user)
         prepare_definition(info, obj, None)
     elif info.schema is not None:
         default(obj, info.schema)
@@ -107,6 +106,9 @@ def create(
         metadata["managedFields"] = applied_fields
     else:
         managed.record_update(info, None, obj, managed.Change(options.field_manager, "", backend.timestamp()))
+    if info.is_builtin:  # after the fields are recorded: nobody owns what the server adds here
+        align_addresses(info, obj, None)
+        backend.surface.prepare_builtin(info, obj, None, "", options.user)
     backend.surface.admit(info, obj, None, "", options.user)
     _refuse(info, name, validate(backend, info, obj, None, ""))
     if backend.store.stored(info, namespace, name) is not None:
@@ -149,16 +151,17 @@ def update(
     drop_empty(metadata)
     _keep_the_rest(info, new, old, subresource)
     if info.is_builtin:
-        align_addresses(info, new, old)
-        backend.surface.prepare_builtin(info, new, old, subresource, options.user)
         prepare_definition(info, new, old)
     elif info.schema is not None:
         default(new, info.schema)
-    if has_generation(info) and subresource != "status" and _spec_changed(info, new, old):
-        metadata["generation"] = old["metadata"].get("generation", 0) + 1
     if records_fields:
         written = managed.Change(options.field_manager, subresource, backend.timestamp())
         managed.record_update(info, old, new, written)
+    if info.is_builtin:
+        align_addresses(info, new, old)
+        backend.surface.prepare_builtin(info, new, old, subresource, options.user)
+    if has_generation(info) and subresource not in ("status", "binding") and _spec_changed(info, new, old):
+        metadata["generation"] = old["metadata"].get("generation", 0) + 1
     backend.surface.admit(info, new, old, subresource, options.user)
     _refuse(info, name, validate(backend, info, new, old, subresource))
     allocate_address(backend, info, new, old)
@@ -199,9 +202,7 @@ def settle(
     unknown = prune(obj, info.schema) if info.schema is not None else []
     warnings: list[str] = []
     if options.field_validation != "Ignore":
-        problems = (
-            duplicate_fields(options.raw) if options.field_validation == "Strict" and options.raw else []
-        )
+        problems = duplicate_fields(options.raw) if options.is_validation_asked and options.raw else []
         problems += [f'unknown field "{path}"' for path in unknown]
         if problems and options.field_validation == "Strict":
             raise bad_request(_strict_message(info, problems))
