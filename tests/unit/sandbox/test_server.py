@@ -299,7 +299,7 @@ def test_what_goes_wrong_inside_is_a_500_and_the_server_lives(running, monkeypat
         ),
         (("PATCH", f"{CONFIG_MAPS}/a"), b"metadata: [", "application/apply-patch+yaml", 422),
         (("DELETE", f"{CONFIG_MAPS}/a"), b'{"kind": "Other"}', "application/json", 400),
-        (("DELETE", f"{CONFIG_MAPS}/a"), b'{"gracePeriodSeconds": "x"}', "application/json", 422),
+        (("DELETE", f"{CONFIG_MAPS}/a"), b'{"gracePeriodSeconds": "x"}', "application/json", 400),
         (("PUT", CONFIG_MAPS), b"{}", "application/json", 405),
         (("GET", "/api/v1/namespaces/default/nodes"), b"", "application/json", 404),
         (("GET", f"{CONFIG_MAPS}/a/status"), b"", "application/json", 404),

@@ -161,11 +161,10 @@ def _finalizers(present: list[str], options: Json) -> list[str]:
 def _grace_seconds(info: ResourceInfo, obj: Json, options: Json) -> int:
     """How long a pod that runs somewhere gets; nothing else has grace, and nothing that does not run."""
     given = options.get("gracePeriodSeconds")
-    if given is not None and (not isinstance(given, int) or given < 0):
-        wrong = "must be greater than or equal to 0"
-        raise invalid(
-            _DELETE_OPTIONS, "", [FieldError("FieldValueInvalid", "gracePeriodSeconds", wrong, given)]
-        )
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
+        raise bad_request("json: cannot unmarshal gracePeriodSeconds into Go struct field of type int64")
+    if given is not None and given < 0:
+        given = 1
     if info.storage_key != ("", "pods"):
         return 0
     spec = obj.get("spec") or {}
