@@ -62,7 +62,7 @@ async def until(check: Callable[[], Awaitable[Any]], *, seconds: float = 20.0) -
         result = None
         try:
             result = await check()
-        except (AssertionError, ApiError, aiohttp.ClientError) as error:
+        except (AssertionError, ApiError, aiohttp.ClientError, ConnectionError) as error:
             problem = error
         if result and problem is None:
             return result
@@ -485,6 +485,22 @@ def test_an_outage_of_the_api_server_does_not_stop_serving_and_is_caught_up_with
         await sandbox.faults.add("compact-history")
         await client.patch(DEPLOYMENTS, "default", "web", {"spec": {"replicas": 4}})
         await ready_pods(client, 4)
+
+    run_in_sandbox(scenario)
+
+
+def test_a_node_corrects_a_readiness_that_somebody_else_wrote() -> None:
+    async def scenario(sandbox: Sandbox) -> None:
+        client = sandbox.client
+        await start_web(client, replicas=1)
+        (pod,) = await ready_pods(client, 1)
+        wrong = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        name = pod["metadata"]["name"]
+        answer = await client.patch(
+            PODS, "default", name, wrong, subresource="status", content_type=STRATEGIC_PATCH
+        )
+        assert not is_pod_ready(answer)
+        await ready_pods(client, 1)
 
     run_in_sandbox(scenario)
 

@@ -40,6 +40,7 @@ class Informer:
     def __init__(self, client: ApiClient, resource: Resource, *, is_metadata_only: bool = False) -> None:
         self.resource = resource
         self.synced = asyncio.Event()
+        self.is_blind = False  # from a broken watch until the next sign of life
         self._client = client
         self._objects: dict[Key, Json] = {}
         self._handlers: list[Handler] = []
@@ -108,11 +109,13 @@ class Informer:
             try:
                 if not version:
                     version = await self._relist()
+                    self.is_blind = False
                     self.synced.set()
                 async for event in self._client.watch(
                     self.resource.path(), version, accept=self._accept("") if self._is_metadata_only else ""
                 ):
                     failures = 0
+                    self.is_blind = False
                     body = event["object"]
                     version = body["metadata"].get("resourceVersion", version)
                     if event["type"] == "DELETED":
@@ -124,11 +127,13 @@ class Informer:
                     version = ""
                 if not error.is_expired:
                     failures += 1
+                    self.is_blind = True
                     level = logging.DEBUG if error.is_not_found else logging.WARNING
                     log.log(level, "%s: watch failed: %s", self.resource.plural, error)
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 failures += 1
-                level = logging.DEBUG if failures < 3 else logging.WARNING
+                self.is_blind = True
+                level = logging.WARNING if failures == 4 else logging.DEBUG  # once per outage
                 log.log(level, "%s: watch broke: %s", self.resource.plural, error or type(error).__name__)
             await asyncio.sleep(jittered_seconds(failures, first=0.05, most=5.0))
 

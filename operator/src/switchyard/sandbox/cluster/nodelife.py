@@ -104,6 +104,10 @@ class NodeLifecycle:
             await asyncio.sleep(0.5)
 
     async def _judge_silence(self, now: float) -> None:
+        if self._leases.is_blind:
+            # It is we who hear nothing: everybody gets the whole grace anew.
+            self._heard = dict.fromkeys(self._heard, now)
+            return
         for node in self._nodes.values():
             name = node["metadata"]["name"]
             ready = find_condition(node, "Ready")

@@ -188,15 +188,7 @@ class NodeAgents:
         state = self.states.get(new["metadata"]["name"])
         if state is None or not state.is_alive or is_true(new, "Ready"):
             return
-        # Someone took us for dead; kubelets contradict.
-        self._spawn(self._contradict(state))
-
-    async def _contradict(self, state: NodeState) -> None:
-        await self._report(state)
-        for pod in self._pods.indexed("node", state.spec.name):
-            run = self.runs.get(pod["metadata"]["uid"])
-            if run is not None and not is_true(pod, "Ready"):
-                await run.report_again()
+        self._spawn(self._report(state))  # someone took us for dead; kubelets contradict
 
     # -- pods ------------------------------------------------------------------------------------
 
@@ -224,6 +216,8 @@ class NodeAgents:
                 self._spawn(confirm_deletion(self._host, pod))
             elif not run.is_ending:
                 self._spawn(self._end(run, pod))
+        elif run is not None and run.is_contradicted_by(pod):
+            run.spawn(run.report_again())
 
     async def _end(self, run: PodRun, pod: Json) -> None:
         await run.terminate(pod)

@@ -13,7 +13,7 @@ import aiohttp
 
 from switchyard.sandbox.client import PODS, STRATEGIC_PATCH, ApiClient, ApiError, Json, jittered_seconds
 from switchyard.sandbox.cluster.addresses import AddressBook
-from switchyard.sandbox.cluster.conditions import is_pod_over, stamp
+from switchyard.sandbox.cluster.conditions import is_pod_over, is_true, stamp
 from switchyard.sandbox.cluster.containers import ContainerRun, ProbeResult, probe
 from switchyard.sandbox.cluster.events import Recorder
 from switchyard.sandbox.cluster.informer import Informer, key_of
@@ -256,6 +256,12 @@ class PodRun:
         )
         self._written = status
         self._host.pods.observe(changed)
+
+    def is_contradicted_by(self, pod: Json) -> bool:
+        """Whether the pod's Ready condition is no longer what was reported: somebody else wrote it."""
+        if self._written is None or self.is_ending:
+            return False
+        return is_true({"status": self._written}, "Ready") != is_true(pod, "Ready")
 
     async def report_again(self) -> None:
         """Write the status even if it was written before: somebody else changed it meanwhile."""
