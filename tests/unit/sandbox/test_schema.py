@@ -381,6 +381,21 @@ def test_a_rule_that_cannot_work_is_refused_with_the_definition(rule, told):
     assert any(told in message for _, message in found), found
 
 
+@pytest.mark.parametrize(
+    ("rule", "is_known"),
+    [("self.metadata.name.size() < 64", True), ("self.metadata.labels.size() < 9", False)],
+)
+def test_a_rule_of_the_whole_object_may_read_its_name_and_no_more_of_its_metadata(rule, is_known):
+    text = {"type": "string"}
+    root = {
+        "type": "object",
+        "properties": {"apiVersion": text, "kind": text, "metadata": {"type": "object"}},
+    }
+    told = [message for _, message in problems(ruled(root, rule))]
+    assert any("undefined field 'labels'" in message for message in told) is not is_known
+    assert is_known is (told == [])
+
+
 def test_bounds_make_the_same_rule_cheap_enough():
     item = {"type": "object", "properties": {"n": {"type": "string", "maxLength": 10}}}
     rule = "self.list.all(x, self.list.all(y, x.n + y.n != 'q'))"

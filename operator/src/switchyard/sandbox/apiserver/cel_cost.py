@@ -20,6 +20,11 @@ SCHEMA_LIMIT = 100_000_000
 _REQUEST_BYTES = 3 * 1024 * 1024
 _PER_CHARACTER = 0.1
 _REGEX_PER_CHARACTER = 0.25
+# What rules may read of metadata, whatever the schema says of it.
+_OBJECT_NAMES: Json = {
+    "type": "object",
+    "properties": {name: {"type": "string", "maxLength": 253} for name in ("name", "generateName")},
+}
 _LIST_CREATION, _MAP_CREATION = 10.0, 30.0
 _TRAVERSING = {
     "contains",
@@ -102,6 +107,10 @@ class Estimate:
         if schema is None or schema.get("x-kubernetes-preserve-unknown-fields"):
             return Shape(), cost + 1
         properties = {escaped(name): child for name, child in (schema.get("properties") or {}).items()}
+        if node.name == "metadata" and (
+            schema.get("x-kubernetes-embedded-resource") or "apiVersion" in properties
+        ):
+            return shape_of(_OBJECT_NAMES), cost + 1
         if node.name in properties:
             return self._formatted(node, shape_of(properties[node.name])), cost + 1
         rest = schema.get("additionalProperties")
@@ -109,7 +118,7 @@ class Estimate:
             return self._formatted(node, shape_of(rest)), cost + 1
         if schema.get("type") == "object" and rest is None:
             embeds = schema.get("x-kubernetes-embedded-resource") or "apiVersion" in properties
-            if not (embeds and node.name in ("apiVersion", "kind", "metadata")):
+            if not (embeds and node.name in ("apiVersion", "kind")):
                 self.undefined.append(UndefinedField(node.name, node.number))
         return Shape(), cost + 1
 
