@@ -67,6 +67,12 @@ class Demand(ApiModel):
                 "deadline goes with requestsPerDay",
                 ".deadline",
             ),
+            rule(
+                "!has(self.deadline) || (duration(self.deadline) > duration('0s') && "
+                "duration(self.deadline) <= duration('24h'))",
+                "give a deadline of more than 0s and at most 24h",
+                ".deadline",
+            ),
         )
     )
 
@@ -82,20 +88,7 @@ class Demand(ApiModel):
     requests_per_day: Annotated[int, Field(ge=1, le=10**12, json_schema_extra={"format": "int64"})] | None = (
         Field(default=None, description="Requests of a daily batch.", examples=[2_000_000])
     )
-    deadline: (
-        Annotated[
-            Duration,
-            Field(
-                json_schema_extra=rules(
-                    rule(
-                        "duration(self) > duration('0s') && duration(self) <= duration('24h')",
-                        "give a deadline of more than 0s and at most 24h",
-                    )
-                )
-            ),
-        ]
-        | None
-    ) = Field(
+    deadline: Duration | None = Field(
         default=None,
         description="Time within which a daily batch must be done, at most 24h. Default: 24h.",
         examples=["8h"],
@@ -304,16 +297,6 @@ class InferenceWorkloadSpec(ApiModel):
 
 class InferenceWorkload(ApiModel):
     """A workload as the API server holds it, without its metadata."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
-                "the name becomes that of a Service: at most 63 lower-case letters, digits and '-', beginning with "
-                "a letter",
-            )
-        )
-    )
 
     spec: InferenceWorkloadSpec = Field(description="What an author asks for.")
     status: InferenceWorkloadStatus = Field(
