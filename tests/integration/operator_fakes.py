@@ -26,6 +26,7 @@ class FakeApi:
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     refuse: Callable[[str, str], Answer | Failed | None] = lambda _method, _path: None
+    conflicts: bool = True  # an apply without force over what is in place
     _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def request(
@@ -44,6 +45,8 @@ class FakeApi:
             items = [o for p, o in self.objects.items() if p.rpartition("/")[0] == path]
             return Answer(200, {"items": items}) if items or path.endswith("s") else Answer(404, {})
         if method == "PATCH" and (query or {}).get("fieldManager", "").startswith("switchyard-p"):
+            if path in self.objects and (query or {}).get("force") == "false" and self.conflicts:
+                return Answer(409, {"message": "conflict with another manager"})
             stored = self.objects.get(path, {"metadata": {"uid": f"uid-{path}"}})
             return self._store(
                 200, path, {**stored, **body, "metadata": {**stored["metadata"], **body["metadata"]}}

@@ -45,7 +45,7 @@ class Rig:
 
 
 def with_rig(scenario: Callable[[Rig], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario beside an operator in this process; it only watches, for it is never elected."""
+    """Run a scenario beside an operator in this process."""
 
     async def main() -> None:
         async with Sandbox(fleet=None, controllers=False) as sandbox:

@@ -37,12 +37,12 @@ def last(api: FakeApi) -> tuple[str, str, dict[str, str], Any]:
     return api.requests[-1]
 
 
-def test_a_new_name_is_looked_up_first_and_applied_without_force() -> None:
+def test_a_new_name_is_applied_without_force_in_one_request() -> None:
     api = FakeApi()
     result = run(writer(api).apply(APPLY))
     assert isinstance(result, Written)
     assert result.observed is not None
-    assert [method for method, *_ in api.requests] == ["GET", "PATCH"]
+    assert [method for method, *_ in api.requests] == ["PATCH"]
     assert last(api)[2] == {"fieldManager": "switchyard-placement", "force": "false"}
 
 
@@ -58,7 +58,9 @@ def test_a_child_that_the_watch_shows_is_applied_with_force_to_exactly_that_obje
 def test_a_child_of_an_earlier_life_that_the_watch_does_not_show_yet_is_taken_up() -> None:
     api = FakeApi({PATH: service(uid="child-uid")})
     assert isinstance(run(writer(api).apply(APPLY)), Written)
+    assert [method for method, *_ in api.requests] == ["PATCH", "GET", "PATCH"]
     assert last(api)[3]["metadata"]["uid"] == "child-uid"
+    assert last(api)[2]["force"] == "true"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_name_that_another_has_is_never_written(theirs: dict[str, Any]) -> Non
     assert isinstance(result, Denied)
     assert result.is_name_taken
     assert "shop/chat exists and is not ours" in result.message
-    assert [method for method, *_ in api.requests] == ["GET"]
+    assert api.objects == {PATH: theirs}
 
 
 def test_a_status_is_replaced_whole_and_locked_to_the_version_that_was_looked_at() -> None:

@@ -31,7 +31,7 @@ from switchyard.adapters.resources import (
 from switchyard.api.labels import MANAGED_BY
 from switchyard.core.decisions import Apply, Delete, EventNote, StatusWrite
 from switchyard.core.world import Pool, Settings, Unreadable, Workload, World
-from switchyard.engine.ports import Conflict, Denied, NotSynced, Observed, WriteResult, Written
+from switchyard.engine.ports import Conflict, Denied, Failed, NotSynced, Observed, WriteResult, Written
 
 logger = logging.getLogger(__name__)
 
@@ -84,31 +84,35 @@ class KubernetesWriter:
     recorder: EventRecorder
 
     async def apply(self, apply: Apply) -> WriteResult:
-        """Server-side apply. A name that is new to us is looked up first: what another owns is left alone."""
+        """Server-side apply that never takes what another owns.
+
+        What the watch shows as ours is applied with force, to exactly that object (its uid is the lock).
+        A name that it does not show is applied without force: new, it is made; in place, every field that
+        another set otherwise is a conflict, and then a look tells whose it is.
+        """
         body = apply.body
         resource = BY_KIND[str(body["kind"])]
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         uid = self.memory.uid_of(resource.plural, namespace, name)
-        if not uid:
+        answer = await self._send(resource, apply, uid)
+        if not uid and isinstance(answer, Answer) and answer.status == 409:
             found = await self.connection.request("GET", resource.path(namespace, name))
-            if not isinstance(found, Answer):
-                return found
-            if found.is_success and not _is_same_owner(found.body, body):
+            if not isinstance(found, Answer) or not found.is_success:
+                return _result(answer, project_child)
+            if not _is_same_owner(found.body, body):
                 return Denied(409, _taken(resource, namespace, name, found.body), is_name_taken=True)
-            if not found.is_success and found.status != 404:
-                return refusal_of(found)
-            uid = found.body["metadata"]["uid"] if found.is_success else ""
-        if uid:  # exactly the object that we looked at, or a conflict
-            body = {**body, "metadata": {**body["metadata"], "uid": uid}}
-        answer = await self.connection.request(
+            answer = await self._send(resource, apply, found.body["metadata"]["uid"])
+        return _result(answer, project_child)
+
+    async def _send(self, resource: Resource, apply: Apply, uid: str) -> Answer | Failed:
+        metadata = apply.body["metadata"]
+        return await self.connection.request(
             "PATCH",
-            resource.path(namespace, name),
-            # without force an object that appeared since the look above is a conflict, not ours to take
+            resource.path(metadata["namespace"], metadata["name"]),
             query={"fieldManager": apply.manager, "force": "true" if uid else "false"},
-            body=body,
+            body={**apply.body, "metadata": {**metadata, "uid": uid}} if uid else apply.body,
             content_type=APPLY_PATCH,
         )
-        return _result(answer, project_child)
 
     async def delete(self, delete: Delete) -> WriteResult:
         """Delete exactly this object in exactly this state; its dependents go in the background."""
