@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chart_files import chart_files
 from reference_pages import render_api, render_catalog, render_reasons
+
 from switchyard.adapters.metric_catalog import render_reference as render_metrics
 from switchyard.api.crd import KINDS, render_definition
 

@@ -79,7 +79,8 @@ class EnvironmentSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef)].filter(x, x).size() == 1",
+                "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef)].filter(x, x).size() "
+                "== 1",
                 "give exactly one of configMapKeyRef, secretKeyRef and fieldRef",
             )
         )

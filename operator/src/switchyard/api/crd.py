@@ -1,7 +1,7 @@
 """The CustomResourceDefinitions, made from the models.
 
-pydantic's JSON Schema is turned into the structural schema that Kubernetes takes: no references, no unions with
-null, nothing that the API server would refuse, and descriptions that say default and example, so that
+pydantic's JSON Schema is turned into the structural schema that Kubernetes takes: no references, no unions
+with null, nothing that the API server would refuse, and descriptions that say default and example, so that
 `kubectl explain` teaches.
 """
 
@@ -65,8 +65,8 @@ def _condition_column(kind: str, description: str, priority: int = 0) -> Column:
 
 # a workload's name becomes that of a Service
 _SERVICE_NAME = {
-    "description": "Name, which becomes that of the Service: at most 63 lower-case letters, digits and '-', beginning "
-    "with a letter. Example: `chat`.",
+    "description": "Name, which becomes that of the Service: at most 63 lower-case letters, digits and '-', "
+    "beginning with a letter. Example: `chat`.",
     "maxLength": 63,
     "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$",
 }
@@ -79,7 +79,8 @@ KINDS = (
         "apool",
         is_namespaced=False,
         model=AcceleratorPool,
-        description="AcceleratorPool is a set of nodes that are interchangeable for placement, with what they cost.",
+        description="AcceleratorPool is a set of nodes that are interchangeable for placement, with what "
+        "they cost.",
         columns=(
             Column("Accelerator", ".spec.accelerator", "string", "Catalog entry of the devices."),
             Column("Type", ".spec.capacityType", "string", "How the devices are paid for."),
@@ -100,7 +101,8 @@ KINDS = (
         "iw",
         is_namespaced=True,
         model=InferenceWorkload,
-        description="InferenceWorkload is a model service with latency objectives, and the ways it can be served.",
+        description="InferenceWorkload is a model service with latency objectives, and the ways it can be "
+        "served.",
         columns=(
             Column("Tier", ".spec.tier", "string", "Who is served first when devices are short."),
             Column("Placement", ".status.summary.placement", "string", "Pool and variant."),

@@ -41,8 +41,8 @@ class Device(ApiModel):
     )
     resource_name: ResourceName | None = Field(
         default=None,
-        description="Resource under which nodes offer the devices: that of the vendor's device plugin, or one "
-        "that the site chose for a part without a plugin. Default: of the catalog entry.",
+        description="Resource under which nodes offer the devices: that of the vendor's device plugin, or "
+        "one that the site chose for a part without a plugin. Default: of the catalog entry.",
         examples=["example.com/fpga-u250"],
     )
     memory: Quantity | None = Field(
@@ -55,8 +55,8 @@ class Device(ApiModel):
         default=None,
         ge=0,
         le=100_000,
-        description="Power that one device draws at full load, in watts, for the cost of energy. Default: of the "
-        "catalog entry.",
+        description="Power that one device draws at full load, in watts, for the cost of energy. Default: of "
+        "the catalog entry.",
         examples=[72],
     )
     precisions: Words | None = Field(
@@ -107,13 +107,14 @@ class Location(ApiModel):
     )
     residency: Words = Field(
         default=(),
-        description="Rules that data may count on here, in words that the site chooses; a workload may require "
-        "them. Default: none.",
+        description="Rules that data may count on here, in words that the site chooses; a workload may "
+        "require them. Default: none.",
         examples=[["eu", "hipaa"]],
     )
     network_latency: Duration | None = Field(
         default=None,
-        description="Round trip between callers and these nodes; it is taken off every latency target. Default: 0s.",
+        description="Round trip between callers and these nodes; it is taken off every latency target. "
+        "Default: 0s.",
         examples=["12ms"],
     )
 
@@ -179,8 +180,8 @@ class Cost(ApiModel):
 
     device_per_hour: Money | None = Field(
         default=None,
-        description="Price of one device for one hour with its share of the node, in the operator's currency. "
-        "Default: unknown, which counts as free and shows in the condition PricingCurrent.",
+        description="Price of one device for one hour with its share of the node, in the operator's "
+        "currency. Default: unknown, which counts as free and shows in the condition PricingCurrent.",
         examples=["0.8048"],
     )
     energy: Energy | None = Field(
@@ -218,14 +219,14 @@ class Pilot(ApiModel):
 
     review_by: date | None = Field(
         default=None,
-        description="Last day before somebody must review the pilot; past it, ReviewCurrent is False. Default: "
-        "none, which counts as overdue.",
+        description="Last day before somebody must review the pilot; past it, ReviewCurrent is False. "
+        "Default: none, which counts as overdue.",
         examples=["2027-03-31"],
     )
     max_per_hour: Money | None = Field(
         default=None,
-        description="What all placements here may cost together per hour, in the operator's currency. Default: no "
-        "limit.",
+        description="What all placements here may cost together per hour, in the operator's currency. "
+        "Default: no limit.",
         examples=["5.00"],
     )
 
@@ -267,8 +268,8 @@ class AcceleratorPoolSpec(ApiModel):
             rule(
                 "has(self.accelerator) || (has(self.device) && has(self.device.family) && "
                 "has(self.device.resourceName))",
-                "give accelerator (a catalog name), or device.family and device.resourceName for a part that is "
-                "not in the catalog",
+                "give accelerator (a catalog name), or device.family and device.resourceName for a part that "
+                "is not in the catalog",
                 ".accelerator",
             ),
             rule(
@@ -286,9 +287,9 @@ class AcceleratorPoolSpec(ApiModel):
 
     accelerator: CatalogName | None = Field(
         default=None,
-        description="Catalog entry of the devices (`switchyard catalog` lists them); it brings family, resource, "
-        "labels, taints, memory, power, precisions and runtimes. Default: none; then device and nodeSelector say "
-        "it all.",
+        description="Catalog entry of the devices (`switchyard catalog` lists them); it brings family, "
+        "resource, labels, taints, memory, power, precisions and runtimes. Default: none; then device and "
+        "nodeSelector say it all.",
         examples=["nvidia-l4"],
     )
     device: Device | None = Field(
@@ -311,8 +312,8 @@ class AcceleratorPoolSpec(ApiModel):
         tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(max_length=16, json_schema_extra=SET)
     ] = Field(
         default=(),
-        description="Numbers of devices that can be allocated together, such as connected Neuron devices; what a "
-        "replica needs is rounded up to the next. Default: of the catalog entry, else any number.",
+        description="Numbers of devices that can be allocated together, such as connected Neuron devices; "
+        "what a replica needs is rounded up to the next. Default: of the catalog entry, else any number.",
         examples=[[1, 4, 8, 16]],
     )
     location: Location | None = Field(
@@ -330,13 +331,14 @@ class AcceleratorPoolSpec(ApiModel):
     )
     cost: Cost | None = Field(
         default=None,
-        description="What a device costs. Default: unknown, which counts as free and shows in PricingCurrent.",
+        description="What a device costs. Default: unknown, which counts as free and shows in "
+        "PricingCurrent.",
         examples=[{"devicePerHour": "0.8048", "asOf": "2026-07-20"}],
     )
     maturity: Maturity = Field(
         default="production",
-        description="Whether the pool is for production or under trial; workloads take pilots only when their "
-        "constraints say so.",
+        description="Whether the pool is for production or under trial; workloads take pilots only when "
+        "their constraints say so.",
         examples=["pilot"],
     )
     pilot: Pilot | None = Field(

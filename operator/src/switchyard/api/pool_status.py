@@ -75,5 +75,6 @@ class AcceleratorPoolStatus(ApiModel):
     summary: PoolSummary | None = Field(default=None, description="Texts for columns.")
     conditions: Conditions = Field(
         default=(),
-        description="Ready, CapacityAvailable, Healthy, PricingCurrent, ReviewCurrent; Stalled only while True.",
+        description="Ready, CapacityAvailable, Healthy, PricingCurrent, ReviewCurrent; Stalled only while "
+        "True.",
     )

@@ -26,8 +26,8 @@ class Concurrency(ApiModel):
     )
     cv2: Variation | None = Field(
         default=None,
-        description="Squared coefficient of variation of the service time: 0 when all requests take the same, 1 when "
-        "exponential. Default: 1.",
+        description="Squared coefficient of variation of the service time: 0 when all requests take the "
+        "same, 1 when exponential. Default: 1.",
         examples=["0.25"],
     )
 
@@ -69,7 +69,8 @@ class Profile(ApiModel):
     )
     source: Literal["benchmark", "vendor", "estimate"] = Field(
         default="estimate",
-        description="How the figures are known: 90 percent of a benchmark's rate is promised, 70 of the others'.",
+        description="How the figures are known: 90 percent of a benchmark's rate is promised, 70 of the "
+        "others'.",
         examples=["benchmark"],
     )
     measured_at: date | None = Field(

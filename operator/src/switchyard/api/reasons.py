@@ -6,6 +6,7 @@ The order is that of the reference page, which is generated from here.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -13,7 +14,7 @@ class Reason(StrEnum):
 
     sentence: str
 
-    def __new__(cls, word: str, sentence: str = "") -> Reason:
+    def __new__(cls, word: str, sentence: str = "") -> Self:
         """The member with its sentence."""
         member = str.__new__(cls, word)
         member._value_ = word
@@ -40,7 +41,7 @@ class Reason(StrEnum):
     RuntimeUnsupported = "RuntimeUnsupported", "The variant's software stack does not run on the devices."
     AllocationUnit = (
         "AllocationUnit",
-        "The devices of a replica can't be had together: more than the pool's largest unit, or than any node has.",
+        "The devices of a replica can't be had together: more than the pool's largest unit, or than a node.",
     )
     PodTemplateNotFound = "PodTemplateNotFound", "The PodTemplate that the variant refers to does not exist."
     ProfileMissing = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -44,7 +44,7 @@ class Duration(str):
     __slots__ = ("seconds",)
     seconds: float
 
-    def __new__(cls, text: str) -> Duration:
+    def __new__(cls, text: str) -> Self:
         """The duration; `seconds` is its length."""
         if not isinstance(text, str) or len(text) > _DURATION_LENGTH or not re.match(_DURATION_PATTERN, text):
             raise ValueError("give a duration such as 300ms, 1.5s, 10m or 1h30m")
@@ -74,7 +74,7 @@ class Quantity(str):
     __slots__ = ("value",)
     value: Decimal
 
-    def __new__(cls, text: str | int) -> Quantity:
+    def __new__(cls, text: str | int) -> Self:
         """The quantity; `value` is its number (of bytes, cores, …)."""
         written = str(text) if isinstance(text, int) and not isinstance(text, bool) else text
         if not isinstance(written, str) or not re.match(_QUANTITY_PATTERN, written):

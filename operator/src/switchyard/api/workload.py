@@ -42,8 +42,8 @@ class Model(ApiModel):
     )
     memory: Quantity | None = Field(
         default=None,
-        description="Device memory that one replica needs, weights and cache, in bytes. A pool whose devices hold "
-        "less is refused. Default: not checked.",
+        description="Device memory that one replica needs, weights and cache, in bytes. A pool whose devices "
+        "hold less is refused. Default: not checked.",
         examples=["18Gi"],
     )
     parameters: Annotated[int, Field(ge=1, le=10**15, json_schema_extra={"format": "int64"})] | None = Field(
@@ -192,12 +192,14 @@ class Variant(ApiModel):
     )
     precision: Word | None = Field(
         default=None,
-        description="Number format that it computes in; a pool whose devices lack it is refused. Default: not checked.",
+        description="Number format that it computes in; a pool whose devices lack it is refused. Default: "
+        "not checked.",
         examples=["fp8"],
     )
     runtime: Word | None = Field(
         default=None,
-        description="Software stack that it needs; a pool whose devices lack it is refused. Default: not checked.",
+        description="Software stack that it needs; a pool whose devices lack it is refused. Default: not "
+        "checked.",
         examples=["tensorrt"],
     )
     container: Container | None = Field(
@@ -212,7 +214,8 @@ class Variant(ApiModel):
     )
     profile: Profile | None = Field(
         default=None,
-        description="Capacity of one replica. Default: unknown, and then the variant is not placed (ProfileMissing).",
+        description="Capacity of one replica. Default: unknown, and then the variant is not placed "
+        "(ProfileMissing).",
         examples=[{"source": "benchmark", "concurrency": {"slots": 8, "base": "110ms"}}],
     )
 

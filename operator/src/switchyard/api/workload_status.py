@@ -102,5 +102,6 @@ class InferenceWorkloadStatus(ApiModel):
     summary: WorkloadSummary | None = Field(default=None, description="Texts for columns.")
     conditions: Conditions = Field(
         default=(),
-        description="Ready, Placed, ObjectivesMet, WithinBudget; Degraded, Reconciling and Stalled only while True.",
+        description="Ready, Placed, ObjectivesMet, WithinBudget; Degraded, Reconciling and Stalled only "
+        "while True.",
     )
