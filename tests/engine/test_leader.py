@@ -61,7 +61,13 @@ def record(holder: str, version: str = "1", duration: int = 15) -> LeaseRecord:
             1.0,
             Move.GIVE_UP,
         ),
-        ("a leader that could not renew gives up", View("me", record("me"), 0.0, 0.0), 10.0, Move.GIVE_UP),
+        (
+            "a leader cut off for long renews what is still its own",
+            View("me", record("me"), 0.0, 0.0),
+            99.0,
+            Move.RENEW,
+        ),
+        ("a leader takes back what somebody emptied", View("me", record(""), 1.0, 0.0), 2.0, Move.RENEW),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -197,6 +203,37 @@ def test_a_leader_cut_off_from_the_api_stops_acting_before_another_may_start() -
     assert stopped is not None
     assert started is not None
     assert stopped < started
+
+
+def test_an_outage_that_nobody_used_only_suspends_the_leader() -> None:
+    lease, clock = FakeLease(), FakeClock()
+    a = Replica(lease, "a", clock)
+    a.step()
+    lease.down.add("a")
+    for _ in range(60):
+        clock.seconds += 2
+        a.step()
+    assert a.is_alive
+    assert a.election.is_cut_off
+    assert not a.acts
+    lease.down.clear()
+    a.step()
+    assert a.acts
+    assert not a.election.is_cut_off
+
+
+def test_a_leader_that_comes_back_to_find_another_ends() -> None:
+    lease, clock = FakeLease(), FakeClock()
+    a, b = Replica(lease, "a", clock), Replica(lease, "b", clock)
+    a.step(), b.step()
+    lease.down.add("a")
+    for _ in range(20):
+        clock.seconds += 2
+        a.step(), b.step()
+    assert b.acts
+    lease.down.clear()
+    a.step()
+    assert not a.is_alive
 
 
 def test_a_process_that_slept_through_its_lease_does_not_act_when_it_wakes() -> None:

@@ -21,6 +21,7 @@ class Rig:
     leads: bool = True
     elected: bool = True
     looked_at: float = 1000.0
+    cut_off: bool = False
 
     def __post_init__(self) -> None:
         def now() -> float:
@@ -37,6 +38,7 @@ class Rig:
             now,
             is_leading=lambda: self.leads,
             is_elected=lambda: self.elected,
+            is_cut_off=lambda: self.cut_off,
             lease_looked_at=lambda: self.looked_at,
         )
         self.verify()
@@ -99,6 +101,12 @@ def test_a_standby_that_stopped_looking_at_the_lease_is_not_live() -> None:
 def test_a_leader_that_does_not_renew_its_lease_is_neither_live_nor_ready() -> None:
     rig = Rig(leads=False)
     assert rig.live() == 503
+    assert rig.ready()[0] == 503
+
+
+def test_a_leader_that_the_api_cut_off_is_suspended_not_ill() -> None:
+    rig = Rig(leads=False, cut_off=True)
+    assert rig.live() == 200
     assert rig.ready()[0] == 503
 
 

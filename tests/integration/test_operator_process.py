@@ -129,10 +129,11 @@ def test_an_outage_of_the_api_is_ridden_out_by_the_same_process(
 ) -> None:
     with OperatorProcess(cluster, tmp_path, "--namespace", namespace) as operator:
         wait_until("the first loop", operator.has_looped)
-        # longer than kopf's own patience of 54 s would need minutes: its endless retries are what is held here
-        assert cluster.http.post("/sandbox/v1/faults", {"kind": "downtime", "seconds": 6}).code < 300
-        wait_until("the API is back", lambda: cluster.http.get("/readyz").code == 200)
+        assert cluster.http.post("/sandbox/v1/faults", {"kind": "downtime", "seconds": 13}).code < 300
+        wait_until("it may not act any more", lambda: not operator.leads())
         assert operator.http.get("/healthz").code == 200
+        assert operator.http.get("/readyz").code == 503
+        wait_until("the API is back", lambda: cluster.http.get("/readyz").code == 200)
         create(cluster, namespace, "later")
         wait_until("later is placed", lambda: is_settled(cluster, namespace, "later"), seconds=60)
         assert operator.process.poll() is None

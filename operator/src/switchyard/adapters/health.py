@@ -1,8 +1,8 @@
 """Probes that tell the truth, on a port of our own.
 
 `/healthz` asks: would a restart help? It fails when the loop makes no progress, when the leader does not
-renew its lease, when nobody looks at the lease any more, and when a watch has been *proven* stale for long
-while the API server answers. (A task that ends takes the process with it.) An API server that does not
+renew its lease although the API server answers, when nobody looks at the lease any more, and when a watch
+has been *proven* stale for long. (A task that ends takes the process with it.) An API server that does not
 answer is no reason: a restart would lose the indexes for nothing.
 
 `/readyz` asks: is the picture good? It fails on a leader whose indexes are not complete, whose watches
@@ -51,6 +51,7 @@ class Health:
     now_seconds: Callable[[], float]
     is_leading: Callable[[], bool]
     is_elected: Callable[[], bool] = lambda: True  # was leading at some time: the loop runs
+    is_cut_off: Callable[[], bool] = lambda: False  # the API server does not answer about the lease
     lease_looked_at: Callable[[], float] | None = None  # None without an election
     started_at: float = field(init=False)
 
@@ -59,7 +60,7 @@ class Health:
 
     def liveness(self) -> list[Check]:
         """Whether this process still does its work; a restart helps where a check fails."""
-        checks = [self._lease(), self._loop()] if self.is_elected() else []
+        checks = [self._renewal(), self._loop()] if self.is_elected() else []
         if self.lease_looked_at is not None:
             age = self.now_seconds() - self.lease_looked_at()
             checks.append(Check("election", age <= LEASE_LOOK_SECONDS, f"last look {age:.0f} s ago"))
@@ -81,6 +82,11 @@ class Health:
     def _lease(self) -> Check:
         leading = self.is_leading()
         return Check("lease", leading, "leader" if leading else "not renewed in time")
+
+    def _renewal(self) -> Check:
+        if self.is_leading() or not self.is_cut_off():
+            return self._lease()
+        return Check("lease", is_ok=True, detail="suspended: the API server does not answer")
 
     def _loop(self) -> Check:
         age = self.now_seconds() - self.metrics.last_progress_at

@@ -21,7 +21,8 @@ class PolicyRule:
 
 
 _LOOK = ("list", "watch")
-_KEEP = ("get", "list", "watch", "create", "patch", "delete")
+_WRITE = ("get", "list", "watch", "create", "patch")
+_KEEP = (*_WRITE, "delete")
 
 CLUSTER_RULES = (
     PolicyRule((GROUP,), ("acceleratorpools", "inferenceworkloads"), _LOOK, "what users ask for"),
@@ -42,7 +43,7 @@ CLUSTER_RULES = (
     PolicyRule(("",), ("podtemplates",), _LOOK, "templates that variants refer to"),
     PolicyRule(("apps",), ("deployments",), _KEEP, "the replicas of a workload"),
     PolicyRule(("",), ("services",), _KEEP, "the addresses of a workload"),
-    PolicyRule(("policy",), ("poddisruptionbudgets",), _KEEP, "protection from voluntary evictions"),
+    PolicyRule(("policy",), ("poddisruptionbudgets",), _WRITE, "protection from voluntary evictions"),
     PolicyRule(("",), ("events",), ("create", "patch"), "transitions, counted"),
 )
 

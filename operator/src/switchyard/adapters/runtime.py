@@ -113,6 +113,7 @@ class Operator:
             time.monotonic,
             is_leading=self._may_act,
             is_elected=lambda: not options.is_electing or self.election.elected.is_set(),
+            is_cut_off=lambda: self.election.is_cut_off,
             lease_looked_at=(lambda: self.election.last_look_at) if options.is_electing else None,
         )
         self._stop = asyncio.Event()
@@ -121,7 +122,13 @@ class Operator:
     async def run(self) -> int:
         """0 after a signal, 1 when a part ended by itself."""
         self._listen_to_signals()
-        server, address = await serve(self.health, self.options.host, self.options.port)
+        try:
+            server, address = await serve(self.health, self.options.host, self.options.port)
+        except OSError as error:
+            address = f"{self.options.host}:{self.options.port}"
+            logger.error("can't listen; give another --listen", extra={"address": address, "problem": error})  # noqa: TRY400 - the message says it all
+            await self.connection.close()
+            return 1
         logger.info("serving probes and metrics", extra={"address": address, "identity": self.identity})
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "watches": self._watch(),

@@ -2,10 +2,13 @@
 
                   absent, released or expired: create/take            renewed: stays
     standby ---------------------------------------------> leading ------------------+
-       ^  another's, fresh: wait                              |  ^-------------------+
-       |                                                      | taken by another, or not renewed
-       +-- (a new process)                                    v for renew_deadline_seconds
-                                                             lost: the process exits
+       ^  another's, fresh: wait                            ^ |  ^-------------------+
+       |                                  renewed after all | | no answer for renew_deadline_seconds
+       |                                                    | v
+       +-- (a new process) <-- lost <-- another took it --- suspended: holds the lease, acts no more
+
+An outage of the API server only suspends: whoever comes back and finds the lease untouched knows that
+nobody acted meanwhile. A process that finds another in its place ends.
 
 Expiry is measured on this process's monotonic clock from the moment it *saw* the record change; the
 times inside the record are for people. So the clocks of two machines may differ by any amount
@@ -83,7 +86,7 @@ class View:
     renewed_at: float | None = None  # when our last accepted write was *sent*; None while standby
 
     @property
-    def is_leading(self) -> bool:
+    def has_led(self) -> bool:
         return self.renewed_at is not None
 
 
@@ -102,13 +105,10 @@ def holds_until(view: View, times: LeaseTimes) -> float:
 def next_move(view: View, times: LeaseTimes, now_seconds: float) -> Move:
     """What to do about the lease now."""
     record = view.record
-    if view.is_leading:
-        taken = record is not None and record.holder not in ("", view.identity)
-        if taken or now_seconds >= holds_until(view, times):
-            return Move.GIVE_UP
-        return Move.CREATE if record is None else Move.RENEW
     if record is None:
         return Move.CREATE
+    if view.has_led:
+        return Move.RENEW if record.holder in ("", view.identity) else Move.GIVE_UP
     if record.holder in ("", view.identity):
         return Move.TAKE
     # the holder's own duration counts: it may run with other settings than ours
@@ -119,7 +119,7 @@ def next_move(view: View, times: LeaseTimes, now_seconds: float) -> Move:
 def written_record(view: View, times: LeaseTimes, now: datetime) -> LeaseRecord:
     """The record that makes or keeps us the holder."""
     old = view.record
-    keeps = old is not None and old.holder == view.identity and view.is_leading
+    keeps = old is not None and old.holder == view.identity and view.has_led
     return LeaseRecord(
         holder=view.identity,
         duration_seconds=round(times.duration_seconds),
@@ -144,6 +144,7 @@ class LeaderElection:
     times: LeaseTimes = field(default_factory=LeaseTimes)
     elected: asyncio.Event = field(default_factory=asyncio.Event)
     last_look_at: float = field(init=False)  # monotonic seconds of the last answer, whatever it was
+    is_cut_off: bool = False  # the last request for the lease got no answer
     _view: View = field(init=False)
     _problem: str = ""
 
@@ -162,7 +163,7 @@ class LeaderElection:
         return "" if self._view.record is None else self._view.record.holder
 
     async def run(self) -> None:
-        """Stand by, lead, renew; raises LeaseLost when leadership is over."""
+        """Stand by, lead, renew; raises LeaseLost when another leads in our place."""
         while True:
             await self.step()
             await asyncio.sleep(self.times.retry_seconds)
@@ -177,13 +178,11 @@ class LeaderElection:
             case Absent():
                 self._view = observe(self._view, None, now_seconds)
             case Denied() | Failed():
-                self._tell("the lease can't be read", seen.message)
-                if next_move(self._view, self.times, now_seconds) is Move.GIVE_UP:
-                    raise LeaseLost("the lease could not be renewed in time")
+                self._tell("the lease can't be read", seen)
                 return
         move = next_move(self._view, self.times, now_seconds)
         if move is Move.GIVE_UP:
-            raise LeaseLost(f"the lease is held by {self.holder!r}" if self.holder else "not renewed in time")
+            raise LeaseLost(f"the lease is held by {self.holder!r}")
         if move is not Move.WAIT:
             await self._write(move)
 
@@ -193,19 +192,20 @@ class LeaderElection:
         answer = await (self.store.create if move is Move.CREATE else self.store.replace)(record)
         if not isinstance(answer, LeaseRecord):
             if not isinstance(answer, Conflict):
-                self._tell("the lease can't be written", answer.message)
+                self._tell("the lease can't be written", answer)
             return
-        self._problem = ""
-        was_leading = self._view.is_leading
+        self._problem, self.is_cut_off = "", False
+        was_leading = self._view.has_led
         self._view = replace(self._view, record=answer, seen_at=sent_at, renewed_at=sent_at)
         if not was_leading:
             logger.info("leading", extra={"identity": self.identity, "transitions": answer.transitions})
             self.elected.set()
 
-    def _tell(self, what: str, problem: str) -> None:
-        if problem != self._problem:
-            logger.warning(what, extra={"problem": problem})
-        self._problem = problem
+    def _tell(self, what: str, refusal: Denied | Failed) -> None:
+        self.is_cut_off = isinstance(refusal, Failed)
+        if refusal.message != self._problem:
+            logger.warning(what, extra={"problem": refusal.message})
+        self._problem = refusal.message
 
     async def release(self) -> None:
         """Give the lease back so that a standby need not wait for it to expire. Best effort."""
