@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -49,7 +49,6 @@ class Kind:
     model: type[BaseModel]
     description: str
     columns: tuple[Column, ...]
-    name_schema: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:
@@ -63,13 +62,6 @@ def _condition_column(kind: str, description: str, priority: int = 0) -> Column:
     return Column(name, path, "string", description, priority)
 
 
-# a workload's name becomes that of a Service
-_SERVICE_NAME = {
-    "description": "Name, which becomes that of the Service: at most 63 lower-case letters, digits and '-', "
-    "beginning with a letter. Example: `chat`.",
-    "maxLength": 63,
-    "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$",
-}
 _AGE = Column("Age", ".metadata.creationTimestamp", "date", "Time since it was created.")
 
 KINDS = (
@@ -122,7 +114,6 @@ KINDS = (
                 1,
             ),
         ),
-        name_schema=_SERVICE_NAME,
     ),
 )
 
@@ -168,7 +159,7 @@ def build_schema(kind: Kind) -> dict[str, Any]:
     schema["required"] = ["spec"]
     schema["properties"] = {
         **{name: {"type": "string", "description": text} for name, text in _STANDARD.items()},
-        "metadata": _metadata(kind),
+        "metadata": {"type": "object"},
         **properties,
     }
     return _ordered(schema)
@@ -178,12 +169,6 @@ def render_definition(kind: Kind) -> str:
     """The definition as YAML, with a note that it is generated."""
     text = yaml.safe_dump(build_definition(kind), sort_keys=False, width=110, allow_unicode=True)
     return f"# Generated from the models in switchyard/api by `make generate`. Do not edit.\n{text}"
-
-
-def _metadata(kind: Kind) -> dict[str, Any]:
-    if not kind.name_schema:
-        return {"type": "object"}
-    return {"type": "object", "properties": {"name": {"type": "string", **kind.name_schema}}}
 
 
 def _column(column: Column) -> dict[str, Any]:

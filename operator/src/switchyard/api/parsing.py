@@ -6,7 +6,7 @@ ValueError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -37,11 +37,23 @@ def _parse(kind: type[_Kind], body: Mapping[str, Any]) -> _Kind:
     try:
         return kind.model_validate({"spec": body.get("spec") or {}, "status": body.get("status") or {}})
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        problems = _tell_once(error.errors(include_url=False))
         sentences = [_sentence(problem) for problem in problems[:_MOST_PROBLEMS]]
         if len(problems) > _MOST_PROBLEMS:
             sentences.append(f"and {len(problems) - _MOST_PROBLEMS} more")
         raise ApiValueError("; ".join(sentences)) from None
+
+
+def _tell_once(problems: Sequence[Any]) -> list[Any]:
+    """Without lists that are called too short only because an item has a problem of its own."""
+    return [
+        each
+        for each in problems
+        if each["type"] != "too_short"
+        or not any(
+            other is not each and other["loc"][: len(each["loc"])] == each["loc"] for other in problems
+        )
+    ]
 
 
 def _sentence(problem: Any) -> str:

@@ -46,7 +46,11 @@ class Duration(str):
 
     def __new__(cls, text: str) -> Self:
         """The duration; `seconds` is its length."""
-        if not isinstance(text, str) or len(text) > _DURATION_LENGTH or not re.match(_DURATION_PATTERN, text):
+        if (
+            not isinstance(text, str)
+            or len(text) > _DURATION_LENGTH
+            or not re.fullmatch(_DURATION_PATTERN, text)
+        ):
             raise ValueError("give a duration such as 300ms, 1.5s, 10m or 1h30m")
         made = super().__new__(cls, text)
         parts = _DURATION_PART.findall(text)
@@ -77,7 +81,7 @@ class Quantity(str):
     def __new__(cls, text: str | int) -> Self:
         """The quantity; `value` is its number (of bytes, cores, …)."""
         written = str(text) if isinstance(text, int) and not isinstance(text, bool) else text
-        if not isinstance(written, str) or not re.match(_QUANTITY_PATTERN, written):
+        if not isinstance(written, str) or not re.fullmatch(_QUANTITY_PATTERN, written):
             raise ValueError("give a quantity such as 24Gi, 500m or 2")
         made = super().__new__(cls, written)
         number = written.rstrip("numkMGTPEKi")
@@ -118,7 +122,7 @@ class DecimalText:
     def parse(self, given: object) -> Decimal:
         """The number. Raises ValueError when the pattern does not allow it."""
         text = format(given, "f") if isinstance(given, Decimal) else str(given)
-        if isinstance(given, bool) or not re.match(self.pattern, text):
+        if isinstance(given, bool) or not re.fullmatch(self.pattern, text):
             raise ValueError(self.way_out)
         return Decimal(text)
 

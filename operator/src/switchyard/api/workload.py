@@ -301,6 +301,16 @@ class InferenceWorkloadSpec(ApiModel):
 class InferenceWorkload(ApiModel):
     """A workload as the API server holds it, without its metadata."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
+                "the name becomes that of a Service: give at most 63 lower-case letters, digits and '-', "
+                "beginning with a letter and not ending with '-'",
+            )
+        )
+    )
+
     spec: InferenceWorkloadSpec = Field(description="What an author asks for.")
     status: InferenceWorkloadStatus = Field(
         default_factory=InferenceWorkloadStatus, description="What the operator decided and sees."

@@ -52,6 +52,15 @@ class Accelerator:
     notes: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def memory_text(self) -> str | None:
+        """The memory as it is written on data sheets: `16 GiB` or `96 GB`; None when unknown."""
+        if self.memory_bytes is None:
+            return None
+        is_decimal = self.memory_bytes % 10**9 == 0
+        scale, unit = (10**9, "GB") if is_decimal else (2**30, "GiB")
+        return f"{self.memory_bytes / scale:.4g} {unit}"
+
     def is_from_source(self, field_name: str) -> bool:
         """True when the field was read at a source of this entry."""
         return field_name not in self.evidence

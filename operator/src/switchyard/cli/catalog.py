@@ -14,7 +14,7 @@ from rich.table import Table
 from switchyard.catalog import Accelerator, describe_entry, load_catalog
 
 _UNKNOWN = "unknown"
-_TABLE_WIDTH = 160  # of output that goes to a file or pipe
+_PIPED_WIDTHS = {"table": 160, "wide": 400}  # a file or pipe has no width of its own
 
 
 @click.group("catalog", invoke_without_command=True)
@@ -42,7 +42,7 @@ def command(context: click.Context, output: str, family: str | None) -> None:
     if output in {"json", "yaml"}:
         _print_document([describe_entry(each) for each in entries], output)
         return
-    _console().print(_table(entries, is_wide=output == "wide"))
+    _console(_PIPED_WIDTHS[output]).print(_table(entries, is_wide=output == "wide"))
 
 
 @command.command()
@@ -89,8 +89,8 @@ def _table(entries: list[Accelerator], *, is_wide: bool) -> Table:
             each.family,
             each.model,
             each.resource_name or _UNKNOWN,
-            _figure(each, "memory_bytes", "GB", 10**9),
-            _figure(each, "power_watts", "W", 1),
+            _figure(each, "memory_bytes", each.memory_text),
+            _figure(each, "power_watts", None if each.power_watts is None else f"{each.power_watts:g} W"),
             ", ".join(each.precisions) or _UNKNOWN,
         ]
         if is_wide:
@@ -105,13 +105,11 @@ def _table(entries: list[Accelerator], *, is_wide: bool) -> Table:
     return table
 
 
-def _figure(entry: Accelerator, field: str, unit: str, scale: int) -> str:
-    value = getattr(entry, field)
-    if value is None:
+def _figure(entry: Accelerator, field: str, text: str | None) -> str:
+    if text is None:
         return _UNKNOWN
-    mark = "" if entry.is_from_source(field) else " *"
-    return f"{value / scale:.4g} {unit}{mark}"
+    return text if entry.is_from_source(field) else f"{text} *"
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH, highlight=False)
+def _console(piped_width: int) -> Console:
+    return Console(width=None if sys.stdout.isatty() else piped_width, highlight=False)
