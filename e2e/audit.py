@@ -110,6 +110,9 @@ class _Proxy:
         ) as answer:
             if right is not None:
                 self._noted.seen.append((right, answer.status, request.path))
+                if right.verb == "patch" and answer.status == 201:  # an apply of what was not there
+                    creation = Right(right.group, right.resource, "create")
+                    self._noted.seen.append((creation, answer.status, request.path))
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_HEADERS}
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)

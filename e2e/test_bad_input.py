@@ -128,9 +128,11 @@ def test_a_name_that_is_taken_is_never_overwritten(scene: Scene) -> None:
     scene.kubectl("create", "service", "clusterip", "taken", "--tcp=80:80")
     before = scene.get("service", "taken")
     scene.apply(pool("e2e-taken", node), workload("taken"))
-    scene.until(
-        lambda: scene.get("iw", "taken").get("status", {}).get("conditions", ()),
-        lambda conditions: any(each["reason"] == "NameConflict" for each in conditions),
-        "a condition says NameConflict",
+    found = scene.until(
+        lambda: condition(scene.get("iw", "taken"), "Ready"),
+        lambda seen: seen.get("reason") == "NameConflict",
+        "Ready says that a name is taken",
     )
+    assert found["status"] == "False"
+    assert "taken" in found["message"]
     assert scene.get("service", "taken") == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from e2e.audit import Right, right_of
 from e2e.installation import Operator, rendered
-from e2e.objects import pool, workload
+from e2e.objects import condition, pool, workload
 from e2e.scene import Scene
 
 # Asked for by admission (OwnerReferencesPermissionEnforcement), never by a request of ours.
@@ -46,23 +46,26 @@ def _granted() -> set[Right]:
 
 
 def test_the_operator_is_never_refused_and_uses_every_right(scene: Scene, operator: Operator) -> None:
-    """One life of a workload: placed, scaled, moved to another pool, conflicted, and gone."""
+    """One life of a workload: placed, moved to another pool, beside what others own, and after a restart."""
     (one, _), (other, _) = scene.nodes_with_l4(2)
     scene.apply(pool("e2e-rights", one, "0.50"), pool("e2e-spare", other, "5.00"))
-    scene.apply(workload("moves", scaling={"minReplicas": 2, "maxReplicas": 4}))
+    scene.apply(workload("moves"))
     scene.wait("Ready", "moves")
-    scene.kubectl("patch", "iw", "moves", "--type=merge", "-p", '{"spec":{"scaling":{"minReplicas":1}}}')
     scene.kubectl("delete", "apool", "e2e-rights")
     scene.until(
-        lambda: [each["pool"] for each in scene.get("iw", "moves")["status"].get("placements", ())],
-        lambda pools: pools == ["e2e-spare"],
-        "moved to the pool that is left",
-    )
-    scene.until(
-        lambda: [name for kind, name, _ in scene.children() if "e2e-rights" in name],
+        lambda: [child for child in scene.children() if "e2e-rights" in child[1]],
         lambda left: left == [],
         "the old track is taken away",
     )
+    _take_names(scene)
+    for name in ("one", "two", "three"):
+        scene.apply(workload(name))
+        scene.until(
+            lambda name=name: condition(scene.get("iw", name), "Stalled"),
+            lambda seen: seen.get("reason") == "NameConflict",
+            f"{name} finds a name taken",
+        )
+    _say_again(scene, "e2e-spare")
     operator.kill()
     operator.start()
     scene.apply(workload("again"))
@@ -71,3 +74,42 @@ def test_the_operator_is_never_refused_and_uses_every_right(scene: Scene, operat
     assert operator.audit.forbidden == []
     unused = _granted() - operator.audit.used - BY_ADMISSION
     assert unused == set(), "rights that the operator holds and did not use"
+
+
+def _take_names(scene: Scene) -> None:
+    """Somebody else's Deployment, Service and budget where children of workloads would be."""
+    pod = {"containers": [{"name": "c", "image": "other:1"}]}
+    template = {"metadata": {"labels": {"app": "other"}}, "spec": pod}
+    selector = {"matchLabels": {"app": "other"}}
+    scene.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "one-gpu-e2e-spare"},
+            "spec": {"replicas": 0, "selector": selector, "template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "two"},
+            "spec": {"ports": [{"port": 9}], "selector": {"app": "other"}},
+        },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "three"},
+            "spec": {"minAvailable": 7, "selector": selector},
+        },
+    )
+
+
+def _say_again(scene: Scene, name: str) -> None:
+    """The same transition twice: the second time its event is counted, not made."""
+    for is_cordoned in (True, False, True, False):
+        cordon = f'{{"spec":{{"cordoned":{str(is_cordoned).lower()}}}}}'
+        scene.kubectl("patch", "apool", name, "--type=merge", "-p", cordon)
+        scene.until(
+            lambda: condition(scene.get("apool", name), "CapacityAvailable"),
+            lambda seen, is_cordoned=is_cordoned: (seen.get("reason") == "PoolCordoned") == is_cordoned,
+            f"cordoned is {is_cordoned}",
+        )
