@@ -407,6 +407,18 @@ def test_a_refusal_of_the_api_server_is_told_and_tried_again():
     assert len(decision(decide(taken), "chat").applies) == 4
 
 
+def test_a_workload_whose_own_address_is_taken_is_not_ready_however_many_pods_are():
+    settled = settle(world(pool("p"), node("n1", "p"), workload("chat")))
+    key = ("InferenceWorkload", "team", "chat")
+    refused = replace(settled, refusals={key: Refusal("Service chat is somebody else's", is_name_taken=True)})
+    assert condition(status_of(refused, "chat"), "Ready")[:2] == ("True", "Serving")
+    without = tuple(
+        child for child in refused.children if (child.kind, child.meta.name) != ("Service", "chat")
+    )
+    unreachable = replace(refused, children=without)
+    assert condition(status_of(unreachable, "chat"), "Ready")[:2] == ("False", "NameConflict")
+
+
 def test_a_pod_template_is_used_and_its_first_container_gets_the_devices():
     spec = {
         "containers": [{"name": "main", "image": "example.com/a"}, {"name": "side", "image": "example.com/b"}]

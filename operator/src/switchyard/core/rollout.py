@@ -219,6 +219,7 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         serving_ready=turn.ready.get(turn.serving, 0),
         waiting_for=pods.unschedulable_message or pods.waiting_reason,
         stall=stall,
+        is_reachable=bool(scene.standing.pointed_at),
     )
 
 

@@ -47,6 +47,7 @@ class Outcome:
     serving_ready: int
     waiting_for: str  # what the cluster says about pods that are not ready
     stall: tuple[Reason, str] | None = None
+    is_reachable: bool = True  # whether the stable Service is there
 
 
 def describe_workload(outcome: Outcome) -> tuple[dict[str, Any], list[Finding]]:
@@ -149,7 +150,7 @@ def _per_thousand(outcome: Outcome) -> Decimal | None:
 
 
 def _ready(outcome: Outcome) -> Finding:
-    if outcome.stall is not None and outcome.serving_ready == 0:
+    if outcome.stall is not None and (outcome.serving_ready == 0 or not outcome.is_reachable):
         return Finding("Ready", FALSE, *outcome.stall)
     if outcome.serving_ready > 0:
         count = f"{outcome.serving_ready} replicas"
