@@ -15,14 +15,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from switchyard.api import GROUP, VERSION
 from switchyard.api.pool import AcceleratorPool
 from switchyard.api.workload import InferenceWorkload
 
-_GROUP = "switchyard.dev"
-_VERSION = "v1alpha1"
 _NOT_KUBERNETES = ("title", "examples", "$defs", "propertyNames")
 _STANDARD = {
-    "apiVersion": "Version of the schema of this object, `switchyard.dev/v1alpha1`.",
+    "apiVersion": f"Version of the schema of this object, `{GROUP}/{VERSION}`.",
     "kind": "Kind of this object.",
 }
 
@@ -53,7 +52,7 @@ class Kind:
     @property
     def file_name(self) -> str:
         """The file that carries the definition."""
-        return f"{_GROUP}_{self.plural}.yaml"
+        return f"{GROUP}_{self.plural}.yaml"
 
 
 def _condition_column(kind: str, description: str, priority: int = 0) -> Column:
@@ -123,9 +122,9 @@ def build_definition(kind: Kind) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{_GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
         "spec": {
-            "group": _GROUP,
+            "group": GROUP,
             "scope": "Namespaced" if kind.is_namespaced else "Cluster",
             "names": {
                 "plural": kind.plural,
@@ -137,7 +136,7 @@ def build_definition(kind: Kind) -> dict[str, Any]:
             },
             "versions": [
                 {
-                    "name": _VERSION,
+                    "name": VERSION,
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},

@@ -11,7 +11,7 @@ from datetime import date
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,7 +19,8 @@ from pydantic.alias_generators import to_camel
 
 from switchyard.catalog.accelerator import GENERAL_KNOWLEDGE, Accelerator, Catalog, Source, Taint
 
-FAMILIES = ("gpu", "inferentia", "trainium", "tpu", "edge", "fpga", "neuromorphic", "cpu")
+Family = Literal["gpu", "inferentia", "trainium", "tpu", "edge", "fpga", "neuromorphic", "cpu"]
+FAMILIES: tuple[str, ...] = get_args(Family)  # in the order of the catalog
 _BYTES = {"M": 10**6, "G": 10**9, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -44,7 +45,7 @@ class _TaintData(_Part):
 
 class _Entry(_Part):
     name: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-    family: Literal["gpu", "inferentia", "trainium", "tpu", "edge", "fpga", "neuromorphic", "cpu"]
+    family: Family
     vendor: str
     model: str
     # every entry states these, null or empty where nothing is known: silence would look like an oversight
