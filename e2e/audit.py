@@ -105,7 +105,8 @@ class _Proxy:
             request.method,
             self._url + request.raw_path,
             headers=headers,
-            data=await request.read(),
+            data=await request.read() or None,
+            skip_auto_headers=("Content-Type",),  # servers refuse a type that the client did not send
             ssl=self._tls,
         ) as answer:
             if right is not None:
