@@ -65,7 +65,7 @@ def test_the_operator_is_never_refused_and_uses_every_right(scene: Scene, operat
             lambda seen: seen.get("reason") == "NameConflict",
             f"{name} finds a name taken",
         )
-    _say_again(scene, "e2e-spare")
+    _say_again(scene, "moves")
     operator.kill()
     operator.start()
     scene.apply(workload("again"))
@@ -105,11 +105,16 @@ def _take_names(scene: Scene) -> None:
 
 def _say_again(scene: Scene, name: str) -> None:
     """The same transition twice: the second time its event is counted, not made."""
-    for is_cordoned in (True, False, True, False):
-        cordon = f'{{"spec":{{"cordoned":{str(is_cordoned).lower()}}}}}'
-        scene.kubectl("patch", "apool", name, "--type=merge", "-p", cordon)
+    for budget, status in ('{"perHour":"0.01"}', "False"), ("null", "True"), ('{"perHour":"0.01"}', "False"):
+        scene.kubectl("patch", "iw", name, "--type=merge", "-p", f'{{"spec":{{"budget":{budget}}}}}')
         scene.until(
-            lambda: condition(scene.get("apool", name), "CapacityAvailable"),
-            lambda seen, is_cordoned=is_cordoned: (seen.get("reason") == "PoolCordoned") == is_cordoned,
-            f"cordoned is {is_cordoned}",
+            lambda: condition(scene.get("iw", name), "WithinBudget"),
+            lambda seen, status=status: seen.get("status") == status,
+            f"WithinBudget becomes {status}",
         )
+    selector = f"involvedObject.kind=InferenceWorkload,involvedObject.name={name}"
+    scene.until(
+        lambda: [each["count"] for each in scene.get("events", "--field-selector", selector)["items"]],
+        lambda counts: max(counts, default=0) > 1,
+        "an event is counted",
+    )
