@@ -84,8 +84,11 @@ def workload_table(workloads: list[dict[str, Any]], seen: dict[str, Seen]) -> Ta
 
 def reasons(workload: dict[str, Any]) -> list[str]:
     """Why the other places were not taken, the first few in words."""
-    rejected = workload.get("status", {}).get("rejected", [])
-    lines = [f"{each['pool']} ({each['variant']}): {each['message']}" for each in rejected[:_SHOWN_REASONS]]
+    rejected = sorted(workload.get("status", {}).get("rejected", []), key=lambda each: not each["variant"])
+    lines = [
+        f"{each['pool']}{' (' + each['variant'] + ')' if each['variant'] else ''}: {each['message']}"
+        for each in rejected[:_SHOWN_REASONS]
+    ]
     if len(rejected) > _SHOWN_REASONS:
         lines.append(
             f"… and {len(rejected) - _SHOWN_REASONS} more: kubectl describe iw/{workload['metadata']['name']}"
