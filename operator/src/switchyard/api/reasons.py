@@ -32,7 +32,7 @@ class Reason(StrEnum):
     ResidencyMismatch = "ResidencyMismatch", "The pool does not state a residency that the workload requires."
     CapacityTypeMismatch = "CapacityTypeMismatch", "The workload does not take this pool's capacity type."
     MaturityMismatch = "MaturityMismatch", "The workload does not take pools of this maturity."
-    ZoneMismatch = "ZoneMismatch", "The pool is in none of the zones that the workload takes."
+    ZoneMismatch = "ZoneMismatch", "The pool has a zone that the workload does not take, or states none."
     InsufficientMemory = (
         "InsufficientMemory",
         "The devices of a replica hold less memory than the model needs.",

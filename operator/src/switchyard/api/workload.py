@@ -155,7 +155,7 @@ class Constraints(ApiModel):
     )
     zones: Annotated[tuple[LabelValue, ...], Field(max_length=32, json_schema_extra=SET)] = Field(
         default=(),
-        description="Zones allowed; a pool must have one of them. Default: all.",
+        description="Zones allowed; all zones of a pool must be among them. Default: all.",
         examples=[["eu-west-1a"]],
     )
 
