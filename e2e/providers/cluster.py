@@ -31,7 +31,6 @@ class Capabilities:
     nodes: bool  # pods bound to nodes become Ready
     own_nodes: bool  # the nodes are simulated or ours alone: they may be killed
     real_apiserver: bool
-    aggregates_roles: bool = True  # ClusterRoles with an aggregationRule gather the labelled ones
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,6 @@ def start(directory: Path, *, has_fleet: bool) -> Iterator[Cluster]:
                 nodes=has_fleet,
                 own_nodes=True,
                 real_apiserver=True,
-                aggregates_roles=has_real_controllers,
             ),
             forget_history=lambda: _compact(etcd_url),
         )

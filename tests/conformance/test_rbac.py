@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from e2e.providers import Cluster, PlainHttp
+from e2e.providers import PlainHttp
 from e2e.providers.plain_http import poll
 from tests.conformance.widgets import GROUP, widget
 
@@ -181,12 +181,8 @@ def test_reviews_say_what_requests_would_get(http, account, widgets, namespace) 
     assert not may("delete")
 
 
-def test_who_may_view_may_view_what_is_aggregated(
-    cluster: Cluster, http, account, widgets, namespace
-) -> None:
+def test_who_may_view_may_view_what_is_aggregated(http, account, widgets, namespace) -> None:
     """What the chart's roles for users rely on."""
-    if not cluster.capabilities.aggregates_roles:
-        pytest.skip("nothing aggregates roles here: a real API server leaves that to its controller-manager")
     base = f"{RBAC}/namespaces/{namespace}/rolebindings"
     http.post(base, _binding("viewer", "view", namespace, role_kind="ClusterRole"))
     _becomes(lambda: account.get(f"/api/v1/namespaces/{namespace}/configmaps"), 200)

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from switchyard.sandbox.client import (
+    CLUSTER_ROLES,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -451,6 +452,39 @@ def test_a_namespace_gets_its_furniture_and_goes_with_all_it_holds() -> None:
             return False
 
         await until(is_gone)
+
+    run_in_sandbox(scenario)
+
+
+def test_what_is_labelled_for_view_reaches_view_edit_and_admin_and_leaves_with_its_role() -> None:
+    rule = {"verbs": ["get"], "apiGroups": ["example.org"], "resources": ["things"]}
+    label = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    part = {
+        "apiVersion": CLUSTER_ROLES.api_version,
+        "kind": CLUSTER_ROLES.kind,
+        "metadata": {"name": "things-view", "labels": label},
+        "rules": [rule],
+    }
+
+    async def scenario(sandbox: Sandbox) -> None:
+        client = sandbox.client
+
+        async def rules() -> dict[str, list]:
+            names = ("view", "edit", "admin")
+            return {name: (await client.get(CLUSTER_ROLES, "", name))["rules"] for name in names}
+
+        async def is_gathered() -> bool:
+            return all(rule in found for found in (await rules()).values())
+
+        before = await rules()
+        await client.create(CLUSTER_ROLES, "", part)
+        await until(is_gathered)
+        await client.delete(CLUSTER_ROLES, "", "things-view")
+
+        async def is_as_before() -> bool:
+            return await rules() == before
+
+        await until(is_as_before)
 
     run_in_sandbox(scenario)
 

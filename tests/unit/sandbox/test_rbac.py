@@ -113,13 +113,15 @@ def test_a_changed_role_counts_at_once(objects: FakeObjects, access: RoleBasedAc
     assert access.authorize(_ANN, _asks("list")).is_allowed
 
 
-def test_an_aggregating_role_holds_the_rules_of_those_it_selects(
+def test_an_aggregating_role_grants_what_was_written_into_it_and_no_more(
     objects: FakeObjects, access: RoleBasedAccess
 ) -> None:
-    _role(objects, "sum", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"to-sum": "true"}}]})
-    _role(objects, "part", _rule("get", "", "pods"), metadata={"labels": {"to-sum": "true"}})
+    selectors = [{"matchLabels": {"to-sum": "true"}}]
+    _role(objects, "sum", _rule("get", "", "pods"), aggregationRule={"clusterRoleSelectors": selectors})
+    _role(objects, "part", _rule("list", "", "pods"), metadata={"labels": {"to-sum": "true"}})
     _bind(objects, "sum", _ANN_SUBJECT)
     assert access.authorize(_ANN, _asks("get")).is_allowed
+    assert not access.authorize(_ANN, _asks("list")).is_allowed
 
 
 def test_masters_may_do_anything(access: RoleBasedAccess) -> None:

@@ -11,7 +11,6 @@ from switchyard.sandbox.apiserver.rbac import MASTERS, RBAC_GROUP
 from switchyard.sandbox.apiserver.resources import Json, Registry, ResourceInfo
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-{}"
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
@@ -140,9 +139,13 @@ def _cluster_roles() -> dict[str, Json]:
                 {"verbs": ["*"], "nonResourceURLs": ["*"]},
             ]
         },
-        "admin": {**_aggregating("admin"), "rules": admin + edit + view},
-        "edit": {**_aggregating("edit"), "labels": {AGGREGATE.format("admin"): "true"}, "rules": edit + view},
-        "view": {**_aggregating("view"), "labels": {AGGREGATE.format("edit"): "true"}, "rules": view},
+        # As the controller gathers them, so that they hold where none runs.
+        "admin": {**_aggregating("admin"), "rules": edit + view + admin},
+        "edit": {**_aggregating("edit"), **_aggregated("admin"), "rules": edit + view},
+        "view": {**_aggregating("view"), **_aggregated("edit"), "rules": view},
+        "system:aggregate-to-admin": {**_aggregated("admin"), "rules": admin},
+        "system:aggregate-to-edit": {**_aggregated("edit"), "rules": edit},
+        "system:aggregate-to-view": {**_aggregated("view"), "rules": view},
         "system:basic-user": {
             "rules": [
                 _rule(
@@ -163,5 +166,9 @@ def _rule(verbs: list[str], group: str, resources: list[str]) -> Json:
 
 
 def _aggregating(role: str) -> Json:
-    selectors = [{"matchLabels": {AGGREGATE.format(role): "true"}}]
+    selectors = [{"matchLabels": _aggregated(role)["labels"]}]
     return {"aggregationRule": {"clusterRoleSelectors": selectors}}
+
+
+def _aggregated(into: str) -> Json:
+    return {"labels": {f"rbac.authorization.k8s.io/aggregate-to-{into}": "true"}}

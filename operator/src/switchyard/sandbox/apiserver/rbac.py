@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from switchyard.sandbox.apiserver.builtins.workload_validation import selects
 from switchyard.sandbox.apiserver.hooks import Attributes, Objects, User, Verdict
 from switchyard.sandbox.apiserver.resources import Json, Registry, ResourceInfo
 
@@ -67,19 +66,12 @@ class RoleBasedAccess:
         return found
 
     def role_rules(self, reference: Json, namespace: str) -> list[Json]:
-        """The rules of the role that a binding refers to, aggregated ones included; none without a role."""
+        """The rules of the role that a binding refers to; none without a role."""
         if reference.get("kind") == "ClusterRole":
             role = self.objects.get(self._info("clusterroles"), "", reference.get("name", ""))
         else:
             role = self.objects.get(self._info("roles"), namespace, reference.get("name", ""))
-        if role is None:
-            return []
-        rules = list(role.get("rules") or ())
-        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            for other in self.objects.list(self._info("clusterroles")):
-                if other is not role and selects(selector, other["metadata"].get("labels") or {}):
-                    rules.extend(rule for rule in other.get("rules") or () if rule not in rules)
-        return rules
+        return list((role or {}).get("rules") or ())
 
     def _find_grants(self, user: User, namespace: str) -> Iterator[Grant]:
         bindings = [(binding, "") for binding in self.objects.list(self._info("clusterrolebindings"))]

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from switchyard.sandbox.client import (
+    CLUSTER_ROLES,
     CONFIG_MAPS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
@@ -26,6 +27,7 @@ from switchyard.sandbox.client import (
     Connection,
 )
 from switchyard.sandbox.cluster.addresses import AddressBook
+from switchyard.sandbox.cluster.aggregation import AggregationController
 from switchyard.sandbox.cluster.deployments import DeploymentController
 from switchyard.sandbox.cluster.disruption import DisruptionController
 from switchyard.sandbox.cluster.endpoints import EndpointsController
@@ -98,6 +100,7 @@ class Cluster:
         replica_sets = ReplicaSetController(client, sets, pods, recorder)
         endpoints = EndpointsController(client, of(SERVICES), pods, of(ENDPOINT_SLICES), nodes)
         budgets = DisruptionController(client, of(DISRUPTION_BUDGETS), pods, sets)
+        aggregation = AggregationController(client, of(CLUSTER_ROLES))
         namespaces = NamespaceController(
             client, of(NAMESPACES), of(SERVICE_ACCOUNTS), of(CONFIG_MAPS), self._connection.ca_pem
         )
@@ -107,6 +110,7 @@ class Cluster:
         garbage = GarbageCollector(client, self._caches)
         for queue in (deployments.queue, replica_sets.queue, endpoints.queue, budgets.queue):
             self._spawn(self._after_sync(queue.run()))
+        self._spawn(self._after_sync(aggregation.queue.run()))
         self._spawn(namespaces.queue.run())
         self._spawn(life.queue.run())
         self._spawn(life.run())
