@@ -102,7 +102,7 @@ class Location(ApiModel):
     )
     zones: Annotated[tuple[LabelValue, ...], Field(max_length=32, json_schema_extra=SET)] = Field(
         default=(),
-        description="Zones that its nodes may be in; a workload that names zones must take them all. Default: none stated.",
+        description="Zones of its nodes; a workload that names zones must take all. Default: none stated.",
         examples=[["eu-west-1a", "eu-west-1b"]],
     )
     residency: Words = Field(
