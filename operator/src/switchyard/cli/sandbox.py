@@ -46,7 +46,10 @@ def command() -> None:
     "--persist", type=click.Path(path_type=Path, dir_okay=False), help="File that keeps all objects."
 )
 @click.option(
-    "--port", type=int, default=0, help="Port of the API server on 127.0.0.1.  [default: any free one]"
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the API server on 127.0.0.1.  [default: any free one]",
 )
 @_STATE
 def up(fleet: str, persist: Path | None, port: int, state_dir: Path) -> None:
@@ -65,6 +68,8 @@ def up(fleet: str, persist: Path | None, port: int, state_dir: Path) -> None:
         raise click.ClickException(
             f"{error}; `switchyard sandbox down --state-dir {state_dir}` ends it"
         ) from error
+    except OSError as error:
+        raise click.ClickException(f"can't keep state in {state_dir}: {error.strerror}") from error
     try:
         code = asyncio.run(_serve(state, fleet, count, persist, port))
     finally:
@@ -74,6 +79,7 @@ def up(fleet: str, persist: Path | None, port: int, state_dir: Path) -> None:
 
 async def _serve(state: Any, fleet: str, count: int, persist: Path | None, port: int) -> int:
     from switchyard.sandbox.apiserver.app import ApiServer, ServerOptions
+    from switchyard.sandbox.apiserver.journal import JournalError
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -82,8 +88,13 @@ async def _serve(state: Any, fleet: str, count: int, persist: Path | None, port:
     server = ApiServer(ServerOptions(port=port, state_dir=state.path, persist=persist))
     try:
         await server.start()
+    except JournalError as error:
+        raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"can't listen on 127.0.0.1:{port}: {error.strerror}") from error
+        why = os.strerror(error.errno) if error.errno else error
+        raise click.ClickException(
+            f"can't listen on 127.0.0.1:{port}: {why}; choose another --port, or none for any free one"
+        ) from error
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     state.write_server(server.url, server.admin_token, server.ca_pem)
