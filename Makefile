@@ -42,9 +42,11 @@ bench: $(STAMP) ## benchmarks, reported and never asserted
 generate: $(STAMP) ## CRDs, chart templates and reference pages from the models
 	$(BIN)/python scripts/generate.py
 
-lock: $(STAMP) ## requirements/dev.lock anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra sandbox --group dev pyproject.toml -o requirements/dev.lock
+UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+lock: $(STAMP) ## requirements/*.lock anew from pyproject.toml (needs uv)
+	$(UV_LOCK) --extra sandbox --extra plot --group dev pyproject.toml -o requirements/dev.lock
+	$(UV_LOCK) --constraints requirements/dev.lock pyproject.toml -o requirements/operator.lock
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
