@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import Literal
 
+from switchyard.core.errors import ProfileError
 from switchyard.core.placement.load_curve import (
     PointsProfile,
     curve_error_ratio,
@@ -22,11 +24,46 @@ from switchyard.core.placement.queueing import (
     occupy,
     response_percentile_seconds,
 )
+from switchyard.core.placement.token_percentiles import token_percentile_seconds
+from switchyard.core.placement.tokens import TokensProfile, Traffic, saturation_rate
 
-LatencyProfile = ConcurrencyProfile | PointsProfile
+__all__ = [
+    "Capacity",
+    "ConcurrencyProfile",
+    "LatencyProfile",
+    "Metric",
+    "Objective",
+    "Percentiles",
+    "PointsProfile",
+    "Prediction",
+    "TokensProfile",
+    "Traffic",
+    "describe_gap",
+    "format_rate",
+    "format_seconds",
+    "max_rate",
+    "measure_load",
+    "percentile_seconds",
+    "predict",
+]
+
+LatencyProfile = TokensProfile | ConcurrencyProfile | PointsProfile
+Metric = Literal["latency", "ttft", "tpot"]  # whole answer, time to first token, time per further token
 
 # Share of the computed rate that is promised: what is left covers the error of the model and of its input.
-MODEL_HEADROOM_RATIO = {"benchmark": 0.90, "measured": 0.90, "vendor": 0.70, "estimate": 0.70}
+MODEL_HEADROOM_RATIO = {
+    "benchmark": 0.90,
+    "measured": 0.90,
+    "learned": 0.80,
+    "vendor": 0.70,
+    "estimate": 0.70,
+}
+    "benchmark": 0.90,
+    "measured": 0.90,
+    "learned": 0.80,
+    "vendor": 0.70,
+    "estimate": 0.70,
+}
 HIGHEST_LOAD_RATIO = 0.95  # of saturation: past it the wait grows without bound for any error in the profile
 _TOLERANCE_RATIO = 1e-3
 _SIGNIFICANT_DIGITS = 6  # rates are cut to these, so that the last bit of `exp` changes no replica count
@@ -34,14 +71,19 @@ _SIGNIFICANT_DIGITS = 6  # rates are cut to these, so that the last bit of `exp`
 
 @dataclass(frozen=True, slots=True, order=True)
 class Objective:
-    """`percentile` percent of requests answered within `target_seconds`, seen by the caller."""
+    """`percentile` percent within `target_seconds`, seen by the caller.
+
+    `latency` is of whole answers, `ttft` of the first token, `tpot` of the gap between two tokens.
+    """
 
     percentile: int
     target_seconds: float
+    metric: Metric = "latency"
 
     def __str__(self) -> str:
-        """As `p95 ≤ 300ms`."""
-        return f"p{self.percentile} ≤ {format_seconds(self.target_seconds)}"
+        """As `p95 ≤ 300ms`, or `ttft p95 ≤ 300ms`."""
+        name = "" if self.metric == "latency" else f"{self.metric} "
+        return f"{name}p{self.percentile} ≤ {format_seconds(self.target_seconds)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +96,28 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Seconds within which 50, 95 and 99 percent lie."""
+
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """Seconds seen by the caller, the share of saturation in use, and the share of requests that fail."""
+    """Seconds seen by the caller, the share of saturation in use, and the share of requests that fail.
+
+    The p50, p95, p99 are of whole answers. `ttft` and `tpot` are None where the profile does not tell them.
+    """
 
     p50_seconds: float
     p95_seconds: float
     p99_seconds: float
     utilisation_ratio: float
     error_ratio: float = 0.0
+    ttft: Percentiles | None = None
+    tpot: Percentiles | None = None
 
 
 @lru_cache(maxsize=65536)
@@ -70,15 +126,21 @@ def max_rate(
     objectives: tuple[Objective, ...] = (),
     network_latency_seconds: float = 0.0,
     source: str = "benchmark",
+    traffic: Traffic | None = None,
 ) -> Capacity:
-    """The rate that one replica is promised to carry, and what limits it. Ties: the first objective."""
-    highest = _highest_rate(profile)
+    """The rate that one replica is promised to carry, and what limits it. Ties: the first objective.
+
+    Raises ProfileError where `describe_gap` has something to say.
+    """
+    _refuse_gap(profile, objectives, traffic)
+    highest = _highest_rate(profile, traffic)
     binding: Objective | None = None
     for objective in objectives:
-        meets = _check(profile, objective, network_latency_seconds)
+        network_seconds = _network_share(objective.metric, network_latency_seconds)
+        meets = _check(profile, objective, network_seconds, traffic)
         if not meets(0.0):
-            best = _percentile_seconds(profile, 0.0, objective.percentile) + network_latency_seconds
-            return Capacity(0.0, objective, best)
+            best = _percentile_seconds(profile, 0.0, objective.percentile, objective.metric, traffic)
+            return Capacity(0.0, objective, best + network_seconds)
         if not meets(highest):
             highest = _bisect(meets, highest)
             binding = objective
@@ -87,18 +149,40 @@ def max_rate(
 
 
 @lru_cache(maxsize=65536)
-def predict(profile: LatencyProfile, rate: float, network_latency_seconds: float = 0.0) -> Prediction:
-    """What callers see at `rate` requests per second and replica. Infinite where nothing can be claimed."""
-    p50, p95, p99 = (_percentile_seconds(profile, rate, q) + network_latency_seconds for q in (50, 95, 99))
-    utilisation, errors = measure_load(profile, rate)
-    return Prediction(p50, p95, p99, utilisation, errors)
+def predict(
+    profile: LatencyProfile,
+    rate: float,
+    network_latency_seconds: float = 0.0,
+    traffic: Traffic | None = None,
+) -> Prediction:
+    """What callers see at `rate` requests per second and replica. Infinite where nothing can be claimed.
+
+    Raises ProfileError where `describe_gap` has something to say.
+    """
+    _refuse_gap(profile, (), traffic)
+
+    def read(metric: Metric) -> Percentiles | None:
+        if not _tells(profile, metric):
+            return None
+        network_seconds = _network_share(metric, network_latency_seconds)
+        figures = (_percentile_seconds(profile, rate, q, metric, traffic) for q in (50, 95, 99))
+        return Percentiles(*(figure + network_seconds for figure in figures))
+
+    p50, p95, p99 = (
+        _percentile_seconds(profile, rate, q, "latency", traffic) + network_latency_seconds
+        for q in (50, 95, 99)
+    )
+    utilisation, errors = measure_load(profile, rate, traffic)
+    return Prediction(p50, p95, p99, utilisation, errors, read("ttft"), read("tpot"))
 
 
 @lru_cache(maxsize=65536)
-def measure_load(profile: LatencyProfile, rate: float) -> tuple[float, float]:
+def measure_load(profile: LatencyProfile, rate: float, traffic: Traffic | None = None) -> tuple[float, float]:
     """The share of capacity in use, and the share of requests that fail, at `rate` per replica."""
     if isinstance(profile, PointsProfile):
         return rate / profile.last_rate, curve_error_ratio(profile, rate)
+    if isinstance(profile, TokensProfile):
+        return min(1.0, rate / saturation_rate(profile, _required(traffic))), 0.0
     if rate >= profile.saturation_rate:
         return 1.0, 0.0
     busy = occupy(profile, rate).busy_mean if rate > 0 else 0.0
@@ -106,10 +190,33 @@ def measure_load(profile: LatencyProfile, rate: float) -> tuple[float, float]:
 
 
 def percentile_seconds(
-    profile: LatencyProfile, rate: float, percentile: int, network_latency_seconds: float = 0.0
+    profile: LatencyProfile,
+    rate: float,
+    percentile: int,
+    network_latency_seconds: float = 0.0,
+    *,
+    traffic: Traffic | None = None,
+    metric: Metric = "latency",
 ) -> float:
-    """Seconds within which `percentile` percent are answered at `rate`, seen by the caller."""
-    return _percentile_seconds(profile, rate, percentile) + network_latency_seconds
+    """Seconds within which `percentile` percent lie at `rate`, seen by the caller. Infinite when unknown."""
+    if not _tells(profile, metric):
+        return math.inf
+    seconds = _percentile_seconds(profile, rate, percentile, metric, traffic)
+    return seconds + _network_share(metric, network_latency_seconds)
+
+
+def describe_gap(
+    profile: LatencyProfile, objectives: tuple[Objective, ...] = (), traffic: Traffic | None = None
+) -> str:
+    """Why the profile can't be judged by these objectives, as a sentence; empty when it can."""
+    if isinstance(profile, TokensProfile) and traffic is None:
+        return "a tokens profile needs the size of requests: give demand.inputTokens and demand.outputTokens"
+    missing = sorted({each.metric for each in objectives if not _tells(profile, each.metric)})
+    if missing:
+        named = " and ".join(missing)
+        way_out = "in every point" if isinstance(profile, PointsProfile) else "by a tokens profile"
+        return f"the profile does not tell {named}, which an objective asks for: give it {way_out}"
+    return ""
 
 
 def format_rate(rate: float) -> str:
@@ -129,24 +236,57 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.3g}s" if seconds < 100 else f"{seconds:.0f}s"
 
 
-def _highest_rate(profile: LatencyProfile) -> float:
+def _refuse_gap(profile: LatencyProfile, objectives: tuple[Objective, ...], traffic: Traffic | None) -> None:
+    if gap := describe_gap(profile, objectives, traffic):
+        raise ProfileError(gap)
+
+
+def _required(traffic: Traffic | None) -> Traffic:
+    if traffic is None:
+        raise ProfileError("a tokens profile needs the size of requests")
+    return traffic
+
+
+def _tells(profile: LatencyProfile, metric: Metric) -> bool:
+    return metric == "latency" or isinstance(profile, TokensProfile)
+
+
+def _network_share(metric: Metric, network_latency_seconds: float) -> float:
+    """What the way to the pool adds: nothing to the gap between two tokens, which travel alike."""
+    return 0.0 if metric == "tpot" else network_latency_seconds
+
+
+def _highest_rate(profile: LatencyProfile, traffic: Traffic | None) -> float:
     if isinstance(profile, PointsProfile):
         return profile.last_rate  # the curve's end, not its saturation: nobody knows where that is
+    if isinstance(profile, TokensProfile):
+        return saturation_rate(profile, _required(traffic)) * HIGHEST_LOAD_RATIO
     return profile.saturation_rate * HIGHEST_LOAD_RATIO
 
 
-def _check(profile: LatencyProfile, objective: Objective, network_seconds: float) -> Callable[[float], bool]:
+def _check(
+    profile: LatencyProfile, objective: Objective, network_seconds: float, traffic: Traffic | None
+) -> Callable[[float], bool]:
     """A test whether a rate keeps the objective."""
     seconds = objective.target_seconds - network_seconds
-    if isinstance(profile, PointsProfile):
-        return lambda rate: curve_percentile_seconds(profile, rate, objective.percentile) <= seconds
-    allowed = 1 - objective.percentile / 100
-    return lambda rate: exceed_probability(profile, rate, seconds) <= allowed
+    if isinstance(profile, ConcurrencyProfile):
+        allowed = 1 - objective.percentile / 100
+        return lambda rate: exceed_probability(profile, rate, seconds) <= allowed
+
+    def meets(rate: float) -> bool:
+        figure = _percentile_seconds(profile, rate, objective.percentile, objective.metric, traffic)
+        return figure <= seconds
+
+    return meets
 
 
-def _percentile_seconds(profile: LatencyProfile, rate: float, percentile: int) -> float:
+def _percentile_seconds(
+    profile: LatencyProfile, rate: float, percentile: int, metric: Metric, traffic: Traffic | None
+) -> float:
     if isinstance(profile, PointsProfile):
         return curve_percentile_seconds(profile, rate, percentile)
+    if isinstance(profile, TokensProfile):
+        return token_percentile_seconds(profile, _required(traffic), rate, percentile, metric)
     if rate >= profile.saturation_rate:
         return math.inf
     return response_percentile_seconds(profile, rate, percentile)
