@@ -58,12 +58,6 @@ MODEL_HEADROOM_RATIO = {
     "vendor": 0.70,
     "estimate": 0.70,
 }
-    "benchmark": 0.90,
-    "measured": 0.90,
-    "learned": 0.80,
-    "vendor": 0.70,
-    "estimate": 0.70,
-}
 HIGHEST_LOAD_RATIO = 0.95  # of saturation: past it the wait grows without bound for any error in the profile
 _TOLERANCE_RATIO = 1e-3
 _SIGNIFICANT_DIGITS = 6  # rates are cut to these, so that the last bit of `exp` changes no replica count
