@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
-from switchyard.core.placement.latency import LatencyProfile, Objective
+from switchyard.core.placement.latency import LatencyProfile, Objective, Traffic
 
 FAMILIES = ("gpu", "inferentia", "trainium", "tpu", "edge", "fpga", "neuromorphic", "cpu")
 TIERS = ("customer-facing", "internal", "batch")  # in order of service when devices are short
 SECONDS_PER_DAY = 86_400.0
+
+DemandSource = Literal["Planned", "Signal", "LastKnown", "None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class PriceFacts:
     pue: Decimal = Decimal(1)
     overhead_percent: Decimal = Decimal(0)
     as_of: date | None = None
+    source: str = ""  # where the prices come from: the words of the spec, or `opencost:<source>`
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class PoolFacts:
     namespace_labels: Mapping[str, str] | None = None  # None: every namespace
     namespace_expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     is_cordoned: bool = False
+    interruptions_per_day: float = 0.0  # of one device or node, as the site expects them
+    notice_seconds: float | None = None  # None: not stated
+    growth_limit_devices: int | None = None  # None: only the nodes that exist count
+    provisioning_seconds: float = 0.0  # until a device beyond the nodes that exist can be used
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -80,6 +87,29 @@ class VariantFacts:
     profile: LatencyProfile | None = None
     profile_source: str = "estimate"
     profile_problem: str = ""
+    quality: float | None = None  # of its answers against the best variant's; None: not stated
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackFacts:
+    """A variant to fall back on when nothing meets the objectives.
+
+    `objectives` None: the variant is used only so, and judged by no latency; else it may also serve normally,
+    and as a fallback is judged by these.
+    """
+
+    variant: str
+    objectives: tuple[Objective, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFacts:
+    """Which metrics tell something. `source` empty: the pods are asked themselves."""
+
+    source: str = ""
+    preset: str = ""
+    template: str = ""
+    window_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +136,25 @@ class WorkloadFacts:
     max_replicas: int = 1000
     headroom_percent: int = 20
     unknown_accelerators: tuple[tuple[str, tuple[str, ...]], ...] = ()  # name, and known names close to it
+    demand_source: DemandSource = "Planned"  # "None": rates are 0 because nobody knows them yet
+    signal: SignalFacts | None = None  # of demand; None: the plan is all there is
+    traffic: Traffic | None = None
+    mode: str = "single"
+    migration: str = "propose"
+    min_saving_ratio: float = 0.10
+    stabilisation_seconds: float = 600.0
+    horizon_seconds: float = SECONDS_PER_DAY  # over which a change must pay back
+    scale_down_delay_seconds: float = 300.0
+    max_pool_ratio: float = 1.0  # most of the replicas in one pool
+    max_zone_ratio: float = 1.0
+    spot_survival_ratio: float = 0.0  # of peak demand, after the loss of any one spot domain
+    min_firm_replicas: int = 0  # outside spot capacity
+    fallbacks: tuple[FallbackFacts, ...] = ()  # in the order in which they are tried
+    allows_estimate: bool = False
+    learning: str = "off"
+    learning_signal: SignalFacts | None = None  # where the engine's metrics come from, unless learning is off
+    parameters: int | None = None
+    kv_bytes_per_token: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
