@@ -113,6 +113,15 @@ class SignalFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DemandReading:
+    """What is known of a workload's demand by measurement, in place of the plan in its spec."""
+
+    mean_rate: float  # requests per second; the peak is this times the spec's peakFactor
+    source: DemandSource
+    traffic: Traffic | None = None  # None: as the spec says
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadFacts:
     """What a workload asks for. Rates are requests per second."""
 
