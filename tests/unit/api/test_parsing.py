@@ -66,8 +66,8 @@ def test_the_fields_of_a_cost_are_typed() -> None:
 
 def test_a_field_of_a_later_release_is_ignored() -> None:
     body = workload(exposure={"gateway": {}})
-    body["spec"]["variants"][0]["quality"] = "high"
-    body["status"] = {"observedGeneration": 3, "recommendation": {}}
+    body["spec"]["variants"][0]["adapters"] = ["support"]
+    body["status"] = {"observedGeneration": 3, "attainment": {}}
     parsed = parse_workload(body)
     assert parsed.spec == parse_workload(workload()).spec
     assert parsed.status.observed_generation == 3

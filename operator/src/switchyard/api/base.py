@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from switchyard.api.schema_marks import map_by
-from switchyard.api.values import Word
+from switchyard.api.values import Moment, Word
 
 
 class ApiModel(BaseModel):
@@ -27,8 +27,8 @@ class Condition(ApiModel):
     observed_generation: int = Field(
         default=0, ge=0, le=2**53, description="`metadata.generation` that this was said of.", examples=[3]
     )
-    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] = (
-        Field(description="When `status` changed last, RFC 3339.", examples=["2026-11-21T12:00:00Z"])
+    last_transition_time: Moment = Field(
+        description="When `status` changed last, RFC 3339.", examples=["2026-11-21T12:00:00Z"]
     )
     reason: Word = Field(
         description="Why, as one stable word; docs/reference/reasons.md.", examples=["Serving"]

@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from switchyard.api.base import ApiModel
-from switchyard.api.schema_marks import ATOMIC, map_by, rule, rules
+from switchyard.api.schema_marks import ATOMIC, map_by, one_of, rule, rules
 from switchyard.api.values import Line, ObjectName, Quantity, ResourceName, SubdomainName
 
 ConfigKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
@@ -48,6 +48,7 @@ class _IntOrString:
             "x-kubernetes-int-or-string": True,
             "minimum": 1,
             "maximum": 65_535,
+            "minLength": 1,
             "maxLength": 15,
         }
 
@@ -79,8 +80,7 @@ class EnvironmentSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef)].filter(x, x).size() "
-                "== 1",
+                one_of("configMapKeyRef", "secretKeyRef", "fieldRef"),
                 "give exactly one of configMapKeyRef, secretKeyRef and fieldRef",
             )
         )
@@ -174,7 +174,7 @@ class Probe(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "[has(self.httpGet), has(self.tcpSocket), has(self.exec)].filter(x, x).size() == 1",
+                one_of("httpGet", "tcpSocket", "exec"),
                 "give exactly one of httpGet, tcpSocket and exec",
             )
         )
@@ -266,8 +266,7 @@ class Volume(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "[has(self.emptyDir), has(self.configMap), has(self.secret), "
-                "has(self.persistentVolumeClaim)].filter(x, x).size() == 1",
+                one_of("emptyDir", "configMap", "secret", "persistentVolumeClaim"),
                 "give exactly one of emptyDir, configMap, secret and persistentVolumeClaim",
             )
         )

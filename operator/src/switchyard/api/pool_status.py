@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from switchyard.api.base import ApiModel, Conditions
-from switchyard.api.values import Line
+from switchyard.api.values import Line, Moment, Text, Word
 
 Amount = Annotated[str, Field(max_length=32)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -49,6 +49,39 @@ class EffectiveCost(ApiModel):
     )
     energy: Amount = Field(default="0", description="Energy at the present utilisation.", examples=["0.02"])
     overhead: Amount = Field(default="0", description="Support, staff, network, storage.", examples=["0.12"])
+    source: Line | None = Field(
+        default=None,
+        description="Where the price in force comes from: the words of spec.cost.source, or `opencost:` and "
+        "the name of the source.",
+        examples=["opencost:cluster"],
+    )
+    as_of: Line | None = Field(
+        default=None,
+        description="When the price in force was true: a day, or a time in RFC 3339.",
+        examples=["2026-11-21T12:00:00Z"],
+    )
+
+
+class BackOff(ApiModel):
+    """Why the pool is believed short of devices, whatever its nodes say, and until when."""
+
+    reason: Word = Field(
+        description="Why, as one stable word; docs/reference/reasons.md.", examples=["PoolBackOff"]
+    )
+    failures: Count = Field(
+        default=0, description="Failures in a row; each one doubles the time.", examples=[2]
+    )
+    since: Moment | None = Field(
+        default=None, description="When it began, RFC 3339.", examples=["2026-11-21T12:00:00Z"]
+    )
+    until: Moment = Field(
+        description="When the pool is tried again, RFC 3339.", examples=["2026-11-21T12:10:00Z"]
+    )
+    message: Text = Field(
+        default="",
+        description="What happened, for a person.",
+        examples=["2 pods of team-a/chat found no node for 3m"],
+    )
 
 
 class PoolSummary(ApiModel):
@@ -68,6 +101,15 @@ class AcceleratorPoolStatus(ApiModel):
     devices: DeviceCounts | None = Field(default=None, description="Devices, counted.")
     nodes: NodeCounts | None = Field(default=None, description="Nodes, counted.")
     cost: EffectiveCost | None = Field(default=None, description="Cost of a device per hour, by its parts.")
+    waste_per_hour: Amount | None = Field(
+        default=None,
+        description="What reserved or owned devices that nobody uses cost per hour, in the operator's "
+        "currency.",
+        examples=["12.40"],
+    )
+    back_off: BackOff | None = Field(
+        default=None, description="Present while new devices are not counted on, after failures."
+    )
     utilisation_percent: Annotated[int, Field(ge=0, le=100)] | None = Field(
         default=None, description="Share of allocatable devices in use, in percent.", examples=[40]
     )

@@ -27,3 +27,15 @@ def rule(expression: str, message: str, field_path: str = "") -> dict[str, str]:
 def rules(*each: dict[str, str]) -> dict[str, Any]:
     """The rules of one schema, in the order in which they are reported."""
     return {"x-kubernetes-validations": list(each)}
+
+
+def one_of(*fields: str) -> str:
+    """The CEL expression that exactly one of these fields is given."""
+    given = ", ".join(f"has(self.{each})" for each in fields)
+    return f"[{given}].filter(x, x).size() == 1"
+
+
+def within(field: str, least: str, most: str) -> str:
+    """The CEL expression that a duration field, when given, is from `least` to `most`, both included."""
+    span = f"duration(self.{field})"
+    return f"!has(self.{field}) || ({span} >= duration('{least}') && {span} <= duration('{most}'))"

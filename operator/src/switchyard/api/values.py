@@ -158,6 +158,16 @@ Ratio = Annotated[
     Decimal,
     DecimalText(r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", "give a ratio of 0 to 1 as a string such as '0.001'"),
 ]
+ShareBelowOne = Annotated[
+    Decimal,
+    DecimalText(r"^0(\.[0-9]{1,9})?$", "give a share of at least 0 and below 1 as a string such as '0.3'"),
+]
+TokenCount = Annotated[
+    Decimal,
+    DecimalText(
+        r"^[1-9][0-9]{0,6}(\.[0-9]{1,3})?$", "give a number of tokens of at least 1 as a string such as '812'"
+    ),
+]
 Variation = Annotated[
     Decimal, DecimalText(r"^[0-9]{1,3}(\.[0-9]{1,6})?$", "give a decimal string such as '0.25'")
 ]
@@ -178,6 +188,7 @@ Word = Annotated[
 ]
 Line = Annotated[str, Field(max_length=256)]
 Text = Annotated[str, Field(max_length=1024)]
+Moment = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
 ResourceName = Annotated[
     str,
     Field(

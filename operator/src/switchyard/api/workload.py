@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
 from switchyard.api.base import ApiModel
 from switchyard.api.container import Container
-from switchyard.api.pool import CapacityType, Family, Maturity, Words
+from switchyard.api.demand import Demand, LatencyObjective
+from switchyard.api.policy import Budget, Constraints, Fallback, PlacementPolicy, Scaling, VariantName
 from switchyard.api.profile import Profile
 from switchyard.api.schema_marks import SET, map_by, rule, rules
-from switchyard.api.values import (
-    CatalogName,
-    Duration,
-    Factor,
-    LabelValue,
-    Line,
-    Money,
-    Quantity,
-    Rate,
-    SubdomainName,
-    Word,
-)
+from switchyard.api.signals import Signals
+from switchyard.api.values import CatalogName, Line, Quantity, Ratio, SubdomainName, Word
 from switchyard.api.workload_status import InferenceWorkloadStatus
 
-_DAY_SECONDS = 86_400.0
-
 Tier = Literal["customer-facing", "internal", "batch"]
-AcceleratorNames = Annotated[tuple[CatalogName, ...], Field(max_length=32, json_schema_extra=SET)]
 
 
 class Model(ApiModel):
@@ -48,115 +36,15 @@ class Model(ApiModel):
     )
     parameters: Annotated[int, Field(ge=1, le=10**15, json_schema_extra={"format": "int64"})] | None = Field(
         default=None,
-        description="Number of parameters, for people. Default: not stated.",
+        description="Number of parameters; with placement.estimate: allow, the capacity of a variant without "
+        "a profile is estimated from it. Default: not stated.",
         examples=[8_000_000_000],
     )
-
-
-class Demand(ApiModel):
-    """How many requests come. Exactly one of requestsPerSecond and requestsPerDay."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.requestsPerSecond) != has(self.requestsPerDay)",
-                "give exactly one of requestsPerSecond and requestsPerDay",
-            ),
-            rule(
-                "!has(self.deadline) || has(self.requestsPerDay)",
-                "deadline goes with requestsPerDay",
-                ".deadline",
-            ),
-            rule(
-                "!has(self.deadline) || (duration(self.deadline) > duration('0s') && "
-                "duration(self.deadline) <= duration('24h'))",
-                "give a deadline of more than 0s and at most 24h",
-                ".deadline",
-            ),
-        )
-    )
-
-    requests_per_second: Rate | None = Field(
-        default=None, description="Mean rate, in requests per second.", examples=["12.5"]
-    )
-    peak_factor: Factor = Field(
-        default="1",
-        validate_default=True,
-        description="Peak rate per mean rate; replicas are planned for the peak.",
-        examples=["1.5"],
-    )
-    requests_per_day: Annotated[int, Field(ge=1, le=10**12, json_schema_extra={"format": "int64"})] | None = (
-        Field(default=None, description="Requests of a daily batch.", examples=[2_000_000])
-    )
-    deadline: Duration | None = Field(
+    kv_bytes_per_token: Quantity | None = Field(
         default=None,
-        description="Time within which a daily batch must be done, at most 24h. Default: 24h.",
-        examples=["8h"],
-    )
-
-    @field_validator("deadline")
-    @classmethod
-    def _judge_deadline(cls, deadline: Duration | None) -> Duration | None:
-        if deadline is not None and not 0 < deadline.seconds <= _DAY_SECONDS:
-            raise ValueError("give a deadline of more than 0s and at most 24h")
-        return deadline
-
-
-class LatencyObjective(ApiModel):
-    """A share of requests that must be answered within a time."""
-
-    metric: Literal["latency"] = Field(
-        default="latency", description="What is measured: from request to whole answer.", examples=["latency"]
-    )
-    percentile: Annotated[int, Field(ge=1, le=99)] = Field(
-        description="Share of requests, in percent.", examples=[95]
-    )
-    target: Duration = Field(
-        description="Time within which they are answered, as callers see it.", examples=["300ms"]
-    )
-
-
-class Budget(ApiModel):
-    """What the service may cost. Placements above it are refused."""
-
-    per_hour: Money | None = Field(
-        default=None,
-        description="Most per hour, in the operator's currency. Default: no limit.",
-        examples=["10.00"],
-    )
-    per_thousand_requests: Money | None = Field(
-        default=None,
-        description="Most per thousand answered requests, in the operator's currency. Default: no limit.",
-        examples=["0.25"],
-    )
-
-
-class Constraints(ApiModel):
-    """Where the service may run. Everything stated must hold; what is left out does not matter."""
-
-    residency: Words = Field(
-        default=(),
-        description="Residency that a pool must state, all of them. Default: none required.",
-        examples=[["eu"]],
-    )
-    families: Annotated[tuple[Family, ...], Field(max_length=8, json_schema_extra=SET)] = Field(
-        default=(), description="Families of accelerators allowed. Default: all.", examples=[["gpu", "tpu"]]
-    )
-    accelerators: AcceleratorNames = Field(
-        default=(),
-        description="Accelerators allowed, by catalog name or family. Default: all.",
-        examples=[["nvidia-l4"]],
-    )
-    capacity_types: Annotated[tuple[CapacityType, ...], Field(max_length=4, json_schema_extra=SET)] = Field(
-        default=(), description="Capacity types allowed. Default: all.", examples=[["on-demand", "reserved"]]
-    )
-    maturity: Annotated[tuple[Maturity, ...], Field(max_length=2, json_schema_extra=SET)] = Field(
-        default=(), description="Maturity allowed. Default: production.", examples=[["production", "pilot"]]
-    )
-    zones: Annotated[tuple[LabelValue, ...], Field(max_length=32, json_schema_extra=SET)] = Field(
-        default=(),
-        description="Zones allowed; all zones of a pool must be among them. Default: all.",
-        examples=[["eu-west-1a"]],
+        description="Memory that one token takes in the cache (2 x layers x KV heads x head size x bytes per "
+        "number), for the same estimate. Default: not stated.",
+        examples=["128Ki"],
     )
 
 
@@ -178,7 +66,7 @@ class Variant(ApiModel):
         )
     )
 
-    name: Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+    name: VariantName = Field(
         description="Name of the variant, its own within the workload.", examples=["vllm-fp8"]
     )
     accelerators: Annotated[
@@ -215,37 +103,62 @@ class Variant(ApiModel):
     profile: Profile | None = Field(
         default=None,
         description="Capacity of one replica. Default: unknown, and then the variant is not placed "
-        "(ProfileMissing).",
+        "(ProfileMissing) unless placement.estimate allows.",
         examples=[{"source": "benchmark", "concurrency": {"slots": 8, "base": "110ms"}}],
     )
-
-
-class Scaling(ApiModel):
-    """How many replicas there may be."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
-                "minReplicas is above maxReplicas",
-                ".minReplicas",
-            )
-        )
-    )
-
-    min_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1, description="Replicas that always run.", examples=[2]
-    )
-    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=100, description="Replicas beyond which no placement goes.", examples=[20]
-    )
-    headroom_percent: Annotated[int, Field(ge=0, le=400)] = Field(
-        default=20, description="Capacity planned beyond the peak rate, in percent.", examples=[30]
+    quality: Ratio | None = Field(
+        default=None,
+        description="Quality of its answers against those of the best variant, as the author judges it; "
+        "shown while a fallback serves. Default: not stated.",
+        examples=["0.92"],
     )
 
 
 class InferenceWorkloadSpec(ApiModel):
     """What an author asks for."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.fallback) || self.fallback.all(f, self.variants.exists(v, v.name == f.variant))",
+                "a fallback names one of the variants",
+                ".fallback",
+            ),
+            rule(
+                "!has(self.fallback) || self.variants.exists(v, !self.fallback.exists(f, f.variant == v.name "
+                "&& !has(f.objectives)))",
+                "every variant is a fallback without objectives, so none may serve normally: leave one out, "
+                "or give it objectives",
+                ".fallback",
+            ),
+            rule(
+                "!has(self.demand.signal) || has(self.demand.signal.preset) || "
+                "has(self.demand.signal.template) || (has(self.signals) && has(self.signals.preset))",
+                "say whose metrics tell the demand: give demand.signal.preset or template, or signals.preset",
+                ".demand.signal",
+            ),
+            rule(
+                "!has(self.demand.signal) || !has(self.demand.signal.template) || "
+                "has(self.demand.signal.source) || (has(self.signals) && has(self.signals.source))",
+                "a template is a query, and the pods can't be queried: give demand.signal.source or "
+                "signals.source",
+                ".demand.signal.template",
+            ),
+            rule(
+                "self.placement.mode == 'mixed' || !has(self.constraints) || "
+                "!has(self.constraints.spread) || self.constraints.spread.maxPercentPerPool == 100",
+                "maxPercentPerPool below 100 needs placement.mode: mixed, as one pool holds all of a single "
+                "placement",
+                ".constraints.spread.maxPercentPerPool",
+            ),
+            rule(
+                "!has(self.constraints) || !has(self.constraints.spot) || "
+                "self.constraints.spot.minFirmReplicas <= self.scaling.maxReplicas",
+                "minFirmReplicas is above scaling.maxReplicas",
+                ".constraints.spot.minFirmReplicas",
+            ),
+        )
+    )
 
     tier: Tier = Field(
         default="internal",
@@ -269,6 +182,12 @@ class InferenceWorkloadSpec(ApiModel):
         default=(),
         description="Latency that callers must see. Default: none, and only the rate counts.",
         examples=[[{"metric": "latency", "percentile": 95, "target": "300ms"}]],
+    )
+    signals: Signals | None = Field(
+        default=None,
+        description="Metrics of the engine that serves, for demand and for learning profiles. Default: none "
+        "are read.",
+        examples=[{"preset": "vllm", "learning": "propose"}],
     )
     budget: Budget | None = Field(
         default=None, description="What it may cost. Default: no limit.", examples=[{"perHour": "10.00"}]
@@ -295,6 +214,20 @@ class InferenceWorkloadSpec(ApiModel):
         description="How many replicas there may be.",
         examples=[{"minReplicas": 2, "maxReplicas": 20}],
         json_schema_extra={"default": {}},
+    )
+    placement: PlacementPolicy = Field(
+        default_factory=PlacementPolicy,
+        description="On how many pools at once, and when a better place is worth a change.",
+        examples=[{"mode": "mixed", "minSavingPercent": 20}],
+        json_schema_extra={"default": {}},
+    )
+    fallback: Annotated[tuple[Fallback, ...], Field(max_length=8, json_schema_extra=map_by("variant"))] = (
+        Field(
+            default=(),
+            description="Variants for when nothing meets the objectives, in the order in which they are "
+            "tried; Degraded is True while one serves. Default: none.",
+            examples=[[{"variant": "small-fp8"}]],
+        )
     )
 
 
