@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from switchyard.core.world import Child, Meta
@@ -67,4 +68,10 @@ class ObjectDecision:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
+    """`recheck_at`: the moment at which time alone changes what is wanted; None when it does not."""
+
+    """`recheck_at`: when time alone may change a decision; None when nothing waits for a moment."""
+
     objects: tuple[ObjectDecision, ...] = ()
+    recheck_at: datetime | None = None
+    recheck_at: datetime | None = None

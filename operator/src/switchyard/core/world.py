@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from switchyard.api import (
@@ -17,6 +18,7 @@ from switchyard.api import (
     InferenceWorkloadSpec,
     InferenceWorkloadStatus,
 )
+from switchyard.core.learning.learned import LearnedProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,12 @@ class Pod:
     unschedulable_message: str = ""  # of PodScheduled=False
     waiting_reason: str = ""  # of the first waiting container: ImagePullBackOff, CrashLoopBackOff, …
     owner_uid: str = ""  # of its controlling owner (the ReplicaSet)
+    address: str = ""  # its IP, empty until it has one
+    created_at: datetime | None = None
+    unschedulable_since: datetime | None = None  # since when the scheduler finds no node for it
+    address: str = ""  # its IP, empty until it has one
+    created_at: datetime | None = None
+    unschedulable_since: datetime | None = None  # of PodScheduled=False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,63 @@ class PodTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceQuotaView:
+    """A ResourceQuota on extended resources. Keys: resource names; whole devices, `cpu` in cores."""
+
+    namespace: str
+    name: str
+    hard: Mapping[str, int]
+    used: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReading:
+    """What the metrics of a workload said last. A figure that nobody gave is None, never 0.
+
+    `observed_at`: when the figures were true; `problem`: why no newer ones came, empty when they did.
+    """
+
+    observed_at: datetime | None = None
+    requests_per_second: float | None = None
+    input_tokens: float | None = None  # mean of a request
+    output_tokens: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceReading:
+    """A price from outside that overrides a pool's own, such as OpenCost's."""
+
+    device_per_hour: Decimal
+    source: str
+    as_of: date
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisedPlacement:
+    """Where a workload would run in a plan that is free to move everything."""
+
+    variant: str
+    pool: str
+    replicas: int
+    cost_per_hour: Decimal  # marginal, given all others
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The best plan known if nothing were bound to where it runs. Absent keys: no place in that plan.
+
+    `current_cost_per_hour`: what the same accounting gives for today's placements.
+    """
+
+    made_at: datetime
+    placements: Mapping[tuple[str, str], tuple[AdvisedPlacement, ...]] = field(default_factory=dict)
+    current_cost_per_hour: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    gap_ratio: float | None = None
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The API server refused a child of this object in an earlier pass, and would again as things are.
 
@@ -135,6 +200,60 @@ class Refusal:
 
     message: str
     is_name_taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReading:
+    """The last word of a workload's metrics. None: not told, which is never zero.
+
+    `problem` names the query that failed and how; empty when all was answered.
+    """
+
+    observed_at: datetime
+    requests_per_second: float | None = None
+    input_tokens: float | None = None  # mean of a request
+    output_tokens: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceReading:
+    """What a price source says of a pool's devices; it takes the place of the price in the pool's spec."""
+
+    device_per_hour: Decimal  # in the operator's currency
+    source: str  # opencost:<name of the source>
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceQuotaView:
+    """A ResourceQuota, as far as it limits devices: whole ones, by resource name as in a pod's requests."""
+
+    namespace: str
+    name: str
+    hard: Mapping[str, int]
+    used: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """A variant in a pool that would be best if everything could be placed anew."""
+
+    variant: str
+    pool: str
+    replicas: int
+    cost_per_hour: Decimal  # allocated, as in status
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The plan that would be best if nothing ran yet, changes paid for. Workloads without one: no place."""
+
+    placements: Mapping[WorkloadKey, tuple[Advised, ...]]
+    cost_per_hour: Decimal = Decimal(0)  # of all placements, as the optimiser counts money
+    gap_ratio: float | None = None  # None: nothing is proven
+    method: str = ""
+    made_at: datetime | None = None  # of the world that it was made for
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +280,13 @@ class World:
     settings: Settings = field(default_factory=Settings)
     # (kind, namespace, name) of a pool or workload -> why a child of it can't be written
     refusals: Mapping[tuple[str, str, str], Refusal] = field(default_factory=dict)
+    quotas: tuple[ResourceQuotaView, ...] = ()
+    signals: Mapping[tuple[str, str], SignalReading] = field(default_factory=dict)  # by workload
+    learned: Mapping[tuple[str, str], tuple[LearnedProfile, ...]] = field(default_factory=dict)
+    prices: Mapping[str, PriceReading] = field(default_factory=dict)  # by pool
+    advice: Advice | None = None
+    signals: Mapping[WorkloadKey, SignalReading] = field(default_factory=dict)
+    learned: Mapping[WorkloadKey, tuple[LearnedProfile, ...]] = field(default_factory=dict)
+    prices: Mapping[str, PriceReading] = field(default_factory=dict)  # by pool
+    quotas: tuple[ResourceQuotaView, ...] = ()
+    advice: Advice | None = None  # None: none yet
