@@ -6,22 +6,32 @@ object.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from switchyard.api import InferenceWorkloadSpec
+from switchyard.api import AcceleratorPoolSpec, InferenceWorkloadSpec
+from switchyard.api.demand import Demand, LatencyObjective
+from switchyard.api.policy import Fallback
+from switchyard.api.workload import Variant
 from switchyard.catalog import Accelerator, Catalog
 from switchyard.core.errors import ProfileError
 from switchyard.core.placement.facts import (
     SECONDS_PER_DAY,
+    DemandReading,
+    DemandSource,
+    FallbackFacts,
     PoolFacts,
     PriceFacts,
+    SignalFacts,
     VariantFacts,
     WorkloadFacts,
 )
-from switchyard.core.placement.latency import LatencyProfile, Objective
-from switchyard.core.placement.load_curve import LoadPoint, PointsProfile
-from switchyard.core.placement.queueing import ConcurrencyProfile
+from switchyard.core.placement.latency import Objective, Traffic
+from switchyard.core.placement.profile_reading import read_profile
 from switchyard.core.world import Pool, Workload
+
+_PROVISIONING_SECONDS = 300.0  # of an elastic pool that does not say
+_WINDOW_SECONDS = 300.0
 
 
 def read_pool(pool: Pool, catalog: Catalog) -> PoolFacts:
@@ -64,6 +74,7 @@ def read_pool(pool: Pool, catalog: Catalog) -> PoolFacts:
             overhead_percent=PriceFacts().overhead_percent
             + (spec.cost.overhead_percent or 0 if spec.cost else 0),
             as_of=spec.cost.as_of if spec.cost else None,
+            source=(spec.cost.source or "") if spec.cost else "",
         ),
         maturity=str(spec.maturity),
         pilot_max_per_hour=spec.pilot.max_per_hour if spec.pilot else None,
@@ -76,25 +87,33 @@ def read_pool(pool: Pool, catalog: Catalog) -> PoolFacts:
             for each in namespaces.match_expressions or ()
         ),
         is_cordoned=bool(spec.cordoned),
+        interruptions_per_day=float(spec.spot.interruptions_per_day or 0) if spec.spot else 0.0,
+        notice_seconds=spec.spot.notice_period.seconds if spec.spot and spec.spot.notice_period else None,
+        growth_limit_devices=spec.capacity.max_devices if spec.capacity else None,
+        provisioning_seconds=_provisioning_seconds(spec),
     )
 
 
-def read_workload(workload: Workload) -> WorkloadFacts:
-    """The facts of a workload. A profile that no server can have is left out, with the reason."""
+def read_workload(workload: Workload, demand: DemandReading | None = None) -> WorkloadFacts:
+    """The facts of a workload. A profile that no server can have is left out, with the reason.
+
+    `demand`: what was measured, in place of the plan in the spec.
+    """
     spec = workload.spec
-    peak_rate, mean_rate = _demand(spec)
-    constraints, scaling, budget = spec.constraints, spec.scaling, spec.budget
+    mean_rate, peak_rate, source = _rates(spec.demand, demand)
+    constraints, scaling, budget, policy = spec.constraints, spec.scaling, spec.budget, spec.placement
+    spread = constraints.spread if constraints else None
+    spot = constraints.spot if constraints else None
+    model, learning_signal = spec.model, _learning_signal(spec)
     return WorkloadFacts(
         namespace=workload.meta.namespace,
         name=workload.meta.name,
         tier=str(spec.tier),
         peak_rate=peak_rate,
         mean_rate=mean_rate,
-        objectives=tuple(
-            sorted(Objective(int(each.percentile), each.target.seconds) for each in spec.objectives or ())
-        ),
+        objectives=_objectives(spec.objectives),
         variants=tuple(_variant(each) for each in spec.variants),
-        memory_bytes=int(spec.model.memory.value) if spec.model and spec.model.memory else None,
+        memory_bytes=int(model.memory.value) if model and model.memory else None,
         budget_per_hour=budget.per_hour if budget else None,
         budget_per_thousand=budget.per_thousand_requests if budget else None,
         residency=tuple(constraints.residency or ()) if constraints else (),
@@ -106,25 +125,88 @@ def read_workload(workload: Workload) -> WorkloadFacts:
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
         headroom_percent=scaling.headroom_percent,
+        demand_source=source,
+        signal=_demand_signal(spec),
+        traffic=_traffic(spec.demand, demand),
+        mode=policy.mode,
+        migration=policy.migration,
+        min_saving_ratio=policy.min_saving_percent / 100,
+        stabilisation_seconds=policy.stabilisation.seconds,
+        horizon_seconds=policy.horizon.seconds,
+        scale_down_delay_seconds=scaling.scale_down_delay.seconds,
+        max_pool_ratio=spread.max_percent_per_pool / 100 if spread else 1.0,
+        max_zone_ratio=spread.max_percent_per_zone / 100 if spread else 1.0,
+        spot_survival_ratio=spot.survival_percent / 100 if spot else 0.0,
+        min_firm_replicas=spot.min_firm_replicas if spot else 0,
+        fallbacks=tuple(_fallback(each) for each in spec.fallback),
+        allows_estimate=policy.estimate == "allow",
+        learning=spec.signals.learning if spec.signals and learning_signal else "off",
+        learning_signal=learning_signal,
+        parameters=model.parameters if model else None,
+        kv_bytes_per_token=float(model.kv_bytes_per_token.value)
+        if model and model.kv_bytes_per_token
+        else None,
     )
 
 
-def _demand(spec: InferenceWorkloadSpec) -> tuple[float, float]:
-    """Peak and mean requests per second. A daily batch must be done within its deadline."""
-    demand = spec.demand
+def _rates(demand: Demand, measured: DemandReading | None) -> tuple[float, float, DemandSource]:
+    """Mean and peak requests per second, and how they are known. A daily batch must meet its deadline."""
     peak_factor = float(demand.peak_factor)
+    if measured is not None:
+        return measured.mean_rate, measured.mean_rate * peak_factor, measured.source
     if demand.requests_per_second is not None:
         mean = float(demand.requests_per_second)
-        return mean * peak_factor, mean
-    per_day = float(demand.requests_per_day or 0)
+        return mean, mean * peak_factor, "Planned"
+    if demand.requests_per_day is None:
+        return 0.0, 0.0, "None"
+    per_day = float(demand.requests_per_day)
     deadline_seconds = demand.deadline.seconds if demand.deadline else SECONDS_PER_DAY
-    return per_day / deadline_seconds * peak_factor, per_day / SECONDS_PER_DAY
+    return per_day / SECONDS_PER_DAY, per_day / deadline_seconds * peak_factor, "Planned"
 
 
-def _variant(variant: Any) -> VariantFacts:
+def _traffic(demand: Demand, measured: DemandReading | None) -> Traffic | None:
+    if measured is not None and measured.traffic is not None:
+        return measured.traffic
+    prompt, answer = demand.input_tokens, demand.output_tokens
+    if prompt is None or answer is None:
+        return None
+    return Traffic(float(prompt.mean), float(prompt.cv), float(answer.mean), float(answer.cv))
+
+
+def _demand_signal(spec: InferenceWorkloadSpec) -> SignalFacts | None:
+    signal, engine, window = spec.demand.signal, spec.signals, spec.demand.window
+    if signal is None:
+        return None
+    shared_preset = engine.preset if engine and not signal.template else None
+    return SignalFacts(
+        source=signal.source or (engine.source if engine else None) or "",
+        preset=signal.preset or shared_preset or "",
+        template=signal.template or "",
+        window_seconds=window.seconds if window else _WINDOW_SECONDS,
+    )
+
+
+def _learning_signal(spec: InferenceWorkloadSpec) -> SignalFacts | None:
+    engine = spec.signals
+    if engine is None or engine.learning == "off" or engine.preset is None:
+        return None
+    return SignalFacts(source=engine.source or "", preset=engine.preset)
+
+
+def _objectives(written: Iterable[LatencyObjective]) -> tuple[Objective, ...]:
+    found = (Objective(each.percentile, each.target.seconds, each.metric) for each in written)
+    return tuple(sorted(found))
+
+
+def _fallback(written: Fallback) -> FallbackFacts:
+    relaxed = written.objectives
+    return FallbackFacts(written.variant, None if relaxed is None else _objectives(relaxed))
+
+
+def _variant(variant: Variant) -> VariantFacts:
     profile, problem = None, ""
     try:
-        profile = _profile(variant.profile)
+        profile = read_profile(variant.profile) if variant.profile else None
     except ProfileError as error:
         problem = f"has a profile that cannot be: {error}"
     return VariantFacts(
@@ -137,33 +219,15 @@ def _variant(variant: Any) -> VariantFacts:
         profile=profile,
         profile_source=str(variant.profile.source) if variant.profile else "estimate",
         profile_problem=problem,
+        quality=None if variant.quality is None else float(variant.quality),
     )
 
 
-def _profile(profile: Any) -> LatencyProfile | None:
-    if profile is None:
-        return None
-    if profile.concurrency is not None:
-        shape = profile.concurrency
-        return ConcurrencyProfile(
-            slots=shape.slots,
-            base_seconds=shape.base.seconds,
-            slope_seconds=shape.slope.seconds if shape.slope else 0.0,
-            cv2=float(shape.cv2) if shape.cv2 is not None else 1.0,
-        )
-    if profile.points:
-        points = (
-            LoadPoint(
-                float(each.rate),
-                each.p50.seconds,
-                each.p95.seconds,
-                each.p99.seconds,
-                float(each.error_ratio or 0),
-            )
-            for each in profile.points
-        )
-        return PointsProfile(tuple(sorted(points, key=lambda point: point.rate)))
-    return None
+def _provisioning_seconds(spec: AcceleratorPoolSpec) -> float:
+    capacity = spec.capacity
+    if capacity is None or capacity.mode != "elastic":
+        return 0.0
+    return capacity.provisioning_time.seconds if capacity.provisioning_time else _PROVISIONING_SECONDS
 
 
 def _selectors(own: Any, entry: Accelerator | None) -> tuple[dict[str, str], ...]:

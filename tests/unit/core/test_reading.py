@@ -1,0 +1,273 @@
+"""What placement reads of pools and workloads: every field of the API as a number with a unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.core.worlds import pool, variant, workload
+
+from switchyard.catalog import load_catalog
+from switchyard.core.placement.facts import (
+    DemandReading,
+    FallbackFacts,
+    PoolFacts,
+    SignalFacts,
+    WorkloadFacts,
+)
+from switchyard.core.placement.latency import Objective, TokensProfile, Traffic
+from switchyard.core.placement.reading import read_pool, read_workload
+
+CATALOG = load_catalog()
+
+
+def facts_of_pool(**spec: Any) -> PoolFacts:
+    return read_pool(pool("p", **spec), CATALOG)
+
+
+def facts(measured: DemandReading | None = None, **spec: Any) -> WorkloadFacts:
+    return read_workload(workload("w", **spec), measured)
+
+
+# -- pools
+
+
+def test_a_pool_that_says_nothing_of_spot_or_growth_has_neither() -> None:
+    found = facts_of_pool()
+    assert (found.interruptions_per_day, found.notice_seconds) == (0.0, None)
+    assert (found.growth_limit_devices, found.provisioning_seconds) == (None, 0.0)
+
+
+def test_a_spot_pool_says_how_often_it_goes_and_with_what_notice() -> None:
+    found = facts_of_pool(capacityType="spot", spot={"interruptionsPerDay": "0.5", "noticePeriod": "2m"})
+    assert found.capacity_type == "spot"
+    assert found.interruptions_per_day == 0.5
+    assert found.notice_seconds == 120
+
+
+@pytest.mark.parametrize(("stated", "seconds"), [({"provisioningTime": "90s"}, 90), ({}, 300)])
+def test_an_elastic_pool_may_grow_and_takes_its_time(stated: dict[str, str], seconds: float) -> None:
+    found = facts_of_pool(capacity={"mode": "elastic", "maxDevices": 64, "reservedDevices": 8, **stated})
+    assert found.growth_limit_devices == 64
+    assert found.reserved_devices == 8
+    assert found.provisioning_seconds == seconds
+
+
+def test_a_price_says_where_it_comes_from() -> None:
+    assert facts_of_pool(cost={"devicePerHour": "1", "source": "list price"}).price.source == "list price"
+    assert facts_of_pool(cost=None).price.source == ""
+
+
+# -- demand
+
+
+DEMANDS = {
+    "a rate": ({"requestsPerSecond": "10", "peakFactor": "1.5"}, (10.0, 15.0, "Planned")),
+    "a daily batch in its deadline": (
+        {"requestsPerDay": 86_400, "deadline": "6h"},
+        (1.0, 4.0, "Planned"),
+    ),
+    "a signal with a plan until it answers": (
+        {"requestsPerSecond": "10", "signal": {"preset": "vllm"}},
+        (10.0, 10.0, "Planned"),
+    ),
+    "a signal that never answered": ({"signal": {"preset": "vllm"}}, (0.0, 0.0, "None")),
+}
+
+
+@pytest.mark.parametrize(("demand", "expected"), DEMANDS.values(), ids=DEMANDS)
+def test_the_plan_is_read_as_mean_and_peak(
+    demand: dict[str, Any], expected: tuple[float, float, str]
+) -> None:
+    found = facts(demand=demand)
+    assert (found.mean_rate, found.peak_rate, found.demand_source) == expected
+
+
+def test_a_measured_rate_takes_the_place_of_the_plan_and_keeps_the_peak_factor() -> None:
+    demand = {"requestsPerSecond": "10", "peakFactor": "2", "signal": {"preset": "vllm"}}
+    found = facts(DemandReading(7.5, "LastKnown"), demand=demand)
+    assert (found.mean_rate, found.peak_rate, found.demand_source) == (7.5, 15.0, "LastKnown")
+
+
+SIZES = {"inputTokens": {"mean": "812", "cv": "0.9"}, "outputTokens": {"mean": "230"}}
+
+
+def test_request_sizes_are_read_and_measured_ones_win() -> None:
+    demand = {"requestsPerSecond": "10", **SIZES}
+    assert facts(demand=demand).traffic == Traffic(812, 0.9, 230, 0)
+    measured = Traffic(700, 1, 200, 1)
+    assert facts(DemandReading(5, "Signal", measured), demand=demand).traffic == measured
+    assert facts(DemandReading(5, "Signal"), demand=demand).traffic == Traffic(812, 0.9, 230, 0)
+    assert facts().traffic is None
+
+
+SIGNALS = {
+    "its own preset": ({"preset": "nginx", "source": "a"}, None, SignalFacts("a", "nginx")),
+    "the engine's source and preset": (
+        {},
+        {"source": "main", "preset": "vllm"},
+        SignalFacts("main", "vllm"),
+    ),
+    "its own before the engine's": (
+        {"preset": "istio"},
+        {"source": "main", "preset": "vllm"},
+        SignalFacts("main", "istio"),
+    ),
+    "a template, and then no preset": (
+        {"template": "t"},
+        {"source": "main", "preset": "vllm"},
+        SignalFacts("main", "", "t"),
+    ),
+    "the pods themselves": ({}, {"preset": "sglang"}, SignalFacts("", "sglang")),
+}
+
+
+@pytest.mark.parametrize(("signal", "engine", "expected"), SIGNALS.values(), ids=SIGNALS)
+def test_a_demand_signal_takes_what_it_lacks_from_the_signals(
+    signal: dict[str, str], engine: dict[str, str] | None, expected: SignalFacts
+) -> None:
+    assert facts(demand={"signal": signal}, signals=engine).signal == expected
+
+
+def test_the_window_is_five_minutes_unless_stated() -> None:
+    for stated, seconds in (({}, 300), ({"window": "10m"}, 600)):
+        found = facts(demand={"signal": {"preset": "vllm"}, **stated}).signal
+        assert found is not None
+        assert found.window_seconds == seconds
+
+
+LEARNING = {
+    "nothing without signals": (None, "off", None),
+    "proposals by default": ({"preset": "vllm"}, "propose", SignalFacts("", "vllm")),
+    "use where asked for": (
+        {"preset": "vllm", "source": "main", "learning": "use"},
+        "use",
+        SignalFacts("main", "vllm"),
+    ),
+    "nothing where it is off": ({"preset": "vllm", "learning": "off"}, "off", None),
+    "nothing without an engine": ({"source": "main"}, "off", None),
+}
+
+
+@pytest.mark.parametrize(("signals", "learning", "source"), LEARNING.values(), ids=LEARNING)
+def test_learning_needs_an_engine_and_leave(
+    signals: dict[str, str] | None, learning: str, source: SignalFacts | None
+) -> None:
+    found = facts(signals=signals)
+    assert (found.learning, found.learning_signal) == (learning, source)
+
+
+# -- what is asked of the placement
+
+
+def test_a_workload_that_asks_for_nothing_has_the_defaults_of_the_facts() -> None:
+    found = facts()
+    plain = WorkloadFacts("team", "w", "internal", 1, 1, (), ())
+    for name in (
+        "mode",
+        "migration",
+        "min_saving_ratio",
+        "stabilisation_seconds",
+        "horizon_seconds",
+        "scale_down_delay_seconds",
+        "max_pool_ratio",
+        "max_zone_ratio",
+        "spot_survival_ratio",
+        "min_firm_replicas",
+        "fallbacks",
+        "allows_estimate",
+        "learning",
+        "signal",
+        "parameters",
+        "kv_bytes_per_token",
+    ):
+        assert getattr(found, name) == getattr(plain, name), name
+
+
+def test_the_policy_is_read_in_ratios_and_seconds() -> None:
+    found = facts(
+        placement={
+            "mode": "mixed",
+            "migration": "manual",
+            "minSavingPercent": 25,
+            "stabilisation": "30m",
+            "horizon": "48h",
+            "estimate": "allow",
+        },
+        scaling={"scaleDownDelay": "15m"},
+        constraints={
+            "spread": {"maxPercentPerPool": 60, "maxPercentPerZone": 50},
+            "spot": {"survivalPercent": 70, "minFirmReplicas": 2},
+        },
+        model={"name": "m", "parameters": 8_000_000_000, "kvBytesPerToken": "128Ki"},
+    )
+    assert (found.mode, found.migration, found.allows_estimate) == ("mixed", "manual", True)
+    assert found.min_saving_ratio == 0.25
+    assert (found.stabilisation_seconds, found.horizon_seconds) == (1800, 172_800)
+    assert found.scale_down_delay_seconds == 900
+    assert (found.max_pool_ratio, found.max_zone_ratio) == (0.6, 0.5)
+    assert (found.spot_survival_ratio, found.min_firm_replicas) == (0.7, 2)
+    assert (found.parameters, found.kv_bytes_per_token) == (8_000_000_000, 131_072)
+
+
+def test_fallbacks_keep_their_order_and_tell_no_objectives_from_relaxed_ones() -> None:
+    relaxed = {"variant": "b", "objectives": [{"metric": "ttft", "percentile": 95, "target": "2s"}]}
+    found = facts(variants=[variant("a"), variant("b"), variant("c")], fallback=[{"variant": "c"}, relaxed])
+    assert found.fallbacks == (FallbackFacts("c"), FallbackFacts("b", (Objective(95, 2.0, "ttft"),)))
+
+
+def test_an_objective_says_what_it_measures() -> None:
+    written = [
+        {"metric": "tpot", "percentile": 99, "target": "40ms"},
+        {"percentile": 95, "target": "3s"},
+    ]
+    assert facts(objectives=written).objectives == (Objective(95, 3.0), Objective(99, 0.04, "tpot"))
+
+
+# -- profiles
+
+
+ENGINE = {"iteration": "6.5ms", "perSequence": "60us", "perPrefillToken": "85us", "maxBatch": 256}
+
+
+def profile_of(**profile: Any) -> tuple[Any, str]:
+    (found,) = facts(variants=[variant(profile=profile)]).variants
+    return found.profile, found.profile_problem
+
+
+def test_a_tokens_profile_is_read_in_seconds() -> None:
+    assert profile_of(tokens=ENGINE) == (TokensProfile(0.0065, 60e-6, 85e-6, max_batch=256), "")
+    more = {
+        "perCachedToken": "30ns",
+        "maxBatchedTokens": 8192,
+        "cacheTokens": 420_000,
+        "prefixHitRatio": "0.3",
+    }
+    assert profile_of(tokens={**ENGINE, **more}) == (
+        TokensProfile(0.0065, 60e-6, 85e-6, 30e-9, 256, 8192, 420_000, 0.3),
+        "",
+    )
+
+
+IMPOSSIBLE = {
+    "an iteration of nothing": ({"tokens": {**ENGINE, "iteration": "0s"}}, "iteration"),
+    "a server of no time": ({"concurrency": {"slots": 1, "base": "0s"}}, "base"),
+    "two points at one rate": (
+        {"points": [{"rate": "1", "p50": "1ms", "p95": "2ms", "p99": "3ms"}] * 2},
+        "rising rates",
+    ),
+}
+
+
+@pytest.mark.parametrize(("profile", "told"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_a_profile_that_no_server_can_have_is_left_out_with_the_reason(
+    profile: dict[str, Any], told: str
+) -> None:
+    found, problem = profile_of(**profile)
+    assert found is None
+    assert told in problem
+
+
+def test_quality_is_read_and_may_be_unknown() -> None:
+    found = facts(variants=[variant("a", quality="0.92"), variant("b")]).variants
+    assert [each.quality for each in found] == [0.92, None]
