@@ -70,8 +70,5 @@ class ObjectDecision:
 class Decisions:
     """`recheck_at`: the moment at which time alone changes what is wanted; None when it does not."""
 
-    """`recheck_at`: when time alone may change a decision; None when nothing waits for a moment."""
-
     objects: tuple[ObjectDecision, ...] = ()
-    recheck_at: datetime | None = None
     recheck_at: datetime | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -103,9 +103,6 @@ class Pod:
     address: str = ""  # its IP, empty until it has one
     created_at: datetime | None = None
     unschedulable_since: datetime | None = None  # since when the scheduler finds no node for it
-    address: str = ""  # its IP, empty until it has one
-    created_at: datetime | None = None
-    unschedulable_since: datetime | None = None  # of PodScheduled=False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +157,9 @@ class SignalReading:
 class PriceReading:
     """A price from outside that overrides a pool's own, such as OpenCost's."""
 
-    device_per_hour: Decimal
-    source: str
-    as_of: date
+    device_per_hour: Decimal  # in the operator's currency
+    source: str  # opencost:<name of the source>
+    as_of: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,60 +200,6 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class SignalReading:
-    """The last word of a workload's metrics. None: not told, which is never zero.
-
-    `problem` names the query that failed and how; empty when all was answered.
-    """
-
-    observed_at: datetime
-    requests_per_second: float | None = None
-    input_tokens: float | None = None  # mean of a request
-    output_tokens: float | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PriceReading:
-    """What a price source says of a pool's devices; it takes the place of the price in the pool's spec."""
-
-    device_per_hour: Decimal  # in the operator's currency
-    source: str  # opencost:<name of the source>
-    as_of: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceQuotaView:
-    """A ResourceQuota, as far as it limits devices: whole ones, by resource name as in a pod's requests."""
-
-    namespace: str
-    name: str
-    hard: Mapping[str, int]
-    used: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Advised:
-    """A variant in a pool that would be best if everything could be placed anew."""
-
-    variant: str
-    pool: str
-    replicas: int
-    cost_per_hour: Decimal  # allocated, as in status
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """The plan that would be best if nothing ran yet, changes paid for. Workloads without one: no place."""
-
-    placements: Mapping[WorkloadKey, tuple[Advised, ...]]
-    cost_per_hour: Decimal = Decimal(0)  # of all placements, as the optimiser counts money
-    gap_ratio: float | None = None  # None: nothing is proven
-    method: str = ""
-    made_at: datetime | None = None  # of the world that it was made for
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """What the admin sets once for the operator, and decisions read."""
 
@@ -284,9 +227,4 @@ class World:
     signals: Mapping[tuple[str, str], SignalReading] = field(default_factory=dict)  # by workload
     learned: Mapping[tuple[str, str], tuple[LearnedProfile, ...]] = field(default_factory=dict)
     prices: Mapping[str, PriceReading] = field(default_factory=dict)  # by pool
-    advice: Advice | None = None
-    signals: Mapping[WorkloadKey, SignalReading] = field(default_factory=dict)
-    learned: Mapping[WorkloadKey, tuple[LearnedProfile, ...]] = field(default_factory=dict)
-    prices: Mapping[str, PriceReading] = field(default_factory=dict)  # by pool
-    quotas: tuple[ResourceQuotaView, ...] = ()
     advice: Advice | None = None  # None: none yet
