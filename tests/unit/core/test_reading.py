@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from switchyard.core.placement.facts import (
 )
 from switchyard.core.placement.latency import Objective, TokensProfile, Traffic
 from switchyard.core.placement.reading import read_pool, read_workload
+from switchyard.core.world import PriceReading
 
 CATALOG = load_catalog()
 
@@ -56,6 +59,21 @@ def test_an_elastic_pool_may_grow_and_takes_its_time(stated: dict[str, str], sec
 def test_a_price_says_where_it_comes_from() -> None:
     assert facts_of_pool(cost={"devicePerHour": "1", "source": "list price"}).price.source == "list price"
     assert facts_of_pool(cost=None).price.source == ""
+
+
+def test_a_price_from_outside_takes_the_place_of_price_and_purchase_and_leaves_energy() -> None:
+    reading = PriceReading(Decimal("0.91"), "opencost:cluster", datetime(2026, 11, 20, 9, tzinfo=UTC))
+    bought = {
+        "owned": {"purchasePrice": "32000", "lifetimeMonths": 48},
+        "energy": {"pricePerKWh": "0.22"},
+        "source": "accounts",
+    }
+    stated = read_pool(pool("p", cost=bought, capacityType="owned"), CATALOG).price
+    assert (stated.device_per_hour, stated.purchase_price) == (None, 32000)
+    price = read_pool(pool("p", cost=bought, capacityType="owned"), CATALOG, reading).price
+    assert (price.device_per_hour, price.purchase_price) == (Decimal("0.91"), None)
+    assert (price.source, price.as_of) == ("opencost:cluster", date(2026, 11, 20))
+    assert price.energy_price_per_kwh == Decimal("0.22")
 
 
 # -- demand

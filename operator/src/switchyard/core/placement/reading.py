@@ -7,11 +7,13 @@ object.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from switchyard.api import AcceleratorPoolSpec, InferenceWorkloadSpec
 from switchyard.api.demand import Demand, LatencyObjective
 from switchyard.api.policy import Fallback
+from switchyard.api.pool_cost import Cost
 from switchyard.api.workload import Variant
 from switchyard.catalog import Accelerator, Catalog
 from switchyard.core.errors import ProfileError
@@ -28,19 +30,20 @@ from switchyard.core.placement.facts import (
 )
 from switchyard.core.placement.latency import Objective, Traffic
 from switchyard.core.placement.profile_reading import read_profile
-from switchyard.core.world import Pool, Workload
+from switchyard.core.world import Pool, PriceReading, Workload
 
 _PROVISIONING_SECONDS = 300.0  # of an elastic pool that does not say
 _WINDOW_SECONDS = 300.0
 
 
-def read_pool(pool: Pool, catalog: Catalog) -> PoolFacts:
-    """The facts of a pool. What neither it nor the catalog states stays empty or None."""
+def read_pool(pool: Pool, catalog: Catalog, price: PriceReading | None = None) -> PoolFacts:
+    """The facts of a pool. What neither it nor the catalog states stays empty or None.
+
+    `price`: what a device costs by a source outside, in place of the pool's own price or purchase.
+    """
     spec = pool.spec
     entry = catalog.get(spec.accelerator) if spec.accelerator else None
     device, location = spec.device, spec.location
-    energy = spec.cost.energy if spec.cost else None
-    owned = spec.cost.owned if spec.cost else None
     namespaces = spec.allowed_namespaces
     return PoolFacts(
         name=pool.meta.name,
@@ -63,19 +66,7 @@ def read_pool(pool: Pool, catalog: Catalog) -> PoolFacts:
         else 0.0,
         capacity_type=str(spec.capacity_type),
         reserved_devices=spec.capacity.reserved_devices if spec.capacity else None,
-        price=PriceFacts(
-            device_per_hour=spec.cost.device_per_hour if spec.cost else None,
-            purchase_price=owned.purchase_price if owned else None,
-            salvage_price=(owned.salvage_price if owned else None) or PriceFacts().salvage_price,
-            lifetime_months=owned.lifetime_months if owned else None,
-            energy_price_per_kwh=(energy.price_per_kwh if energy else None)
-            or PriceFacts().energy_price_per_kwh,
-            pue=(energy.pue if energy else None) or PriceFacts().pue,
-            overhead_percent=PriceFacts().overhead_percent
-            + (spec.cost.overhead_percent or 0 if spec.cost else 0),
-            as_of=spec.cost.as_of if spec.cost else None,
-            source=(spec.cost.source or "") if spec.cost else "",
-        ),
+        price=_price(spec.cost, price),
         maturity=str(spec.maturity),
         pilot_max_per_hour=spec.pilot.max_per_hour if spec.pilot else None,
         review_by=spec.pilot.review_by if spec.pilot else None,
@@ -220,6 +211,35 @@ def _variant(variant: Variant) -> VariantFacts:
         profile_source=str(variant.profile.source) if variant.profile else "estimate",
         profile_problem=problem,
         quality=None if variant.quality is None else float(variant.quality),
+    )
+
+
+def _price(cost: Cost | None, reading: PriceReading | None) -> PriceFacts:
+    stated = _stated_price(cost) if cost else PriceFacts()
+    if reading is None:
+        return stated
+    return replace(
+        stated,
+        device_per_hour=reading.device_per_hour,
+        purchase_price=None,
+        lifetime_months=None,
+        as_of=reading.as_of.date(),
+        source=reading.source,
+    )
+
+
+def _stated_price(cost: Cost) -> PriceFacts:
+    energy, owned, unstated = cost.energy, cost.owned, PriceFacts()
+    return PriceFacts(
+        device_per_hour=cost.device_per_hour,
+        purchase_price=owned.purchase_price if owned else None,
+        salvage_price=(owned.salvage_price if owned else None) or unstated.salvage_price,
+        lifetime_months=owned.lifetime_months if owned else None,
+        energy_price_per_kwh=(energy.price_per_kwh if energy else None) or unstated.energy_price_per_kwh,
+        pue=(energy.pue if energy else None) or unstated.pue,
+        overhead_percent=unstated.overhead_percent + (cost.overhead_percent or 0),
+        as_of=cost.as_of,
+        source=cost.source or "",
     )
 
 
