@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -76,13 +77,13 @@ def test_headroom_and_peak_bring_the_turn_forward() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pool", "is_rise", "price"), [("l4", True, 5 / 3), ("h100", False, 3.0)], ids=["present", "other"]
+    ("way", "price"), [(("l4", True), 5 / 3), (("h100", False), 3.0)], ids=["present", "other"]
 )
-def test_the_price_turns_where_both_cost_the_same(pool: str, is_rise: bool, price: float) -> None:
+def test_the_price_turns_where_both_cost_the_same(way: tuple[str, bool], price: float) -> None:
     found = {(turn.pool, turn.is_rise): turn for turn in find_price_turns([SMALL, LARGE], 25.0)}
-    assert found[pool, is_rise].price_per_hour == pytest.approx(price)
-    assert found[pool, is_rise].before == SMALL.name
-    assert found[pool, is_rise].after == LARGE.name
+    assert found[way].price_per_hour == pytest.approx(price)
+    assert found[way].before == SMALL.name
+    assert found[way].after == LARGE.name
 
 
 def test_no_price_turns_what_is_paid_for_already() -> None:
@@ -119,7 +120,7 @@ def test_a_scan_over_demand_finds_the_same_cheapest_option(found: list[Offer]) -
     reigns = find_reigns(found, 0, TOP)
     assert reigns[0].demand_from == 0
     assert reigns[-1].demand_to == TOP
-    for before, after in zip(reigns, reigns[1:], strict=False):
+    for before, after in pairwise(reigns):
         assert before.demand_to == after.demand_from
         assert before.name != after.name
     edges = [each.demand_to for each in reigns]

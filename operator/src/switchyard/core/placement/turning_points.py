@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from switchyard.core.placement.cost_curve import Name, Offer, Segment, cost_at, count_replicas, trace_cost
 
@@ -65,7 +66,7 @@ def merge_traces(
     ordered = sorted(cut for cut in cuts if lowest <= cut <= highest)
     places = dict.fromkeys(traces, 0)
     reigns: list[Reign] = []
-    for start, end in zip(ordered, ordered[1:], strict=False):
+    for start, end in pairwise(ordered):
         lines = []
         for name, segments in traces.items():
             place = places[name]
@@ -82,10 +83,7 @@ def merge_traces(
 
 def find_demand_turns(reigns: Sequence[Reign]) -> tuple[DemandTurn, ...]:
     """The demands at which the cheapest option changes."""
-    return tuple(
-        DemandTurn(before.demand_to, before.name, after.name)
-        for before, after in zip(reigns, reigns[1:], strict=False)
-    )
+    return tuple(DemandTurn(before.demand_to, before.name, after.name) for before, after in pairwise(reigns))
 
 
 def find_cheapest(offers: Iterable[Offer], demand: float) -> Offer | None:
