@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contract.admission_cases import BAD, GOOD, workload
 
 from switchyard.api import ApiValueError, parse_pool, parse_workload
 from switchyard.api.crd import KINDS, build_definition, build_schema
@@ -71,137 +72,27 @@ def test_the_examples_cover_the_kinds_the_tiers_and_every_family() -> None:
 # -- bad input
 
 
-def pool(**spec: Any) -> dict[str, Any]:
-    return _body("AcceleratorPool", {"accelerator": "nvidia-l4", **spec})
-
-
-def workload(**spec: Any) -> dict[str, Any]:
-    return _body("InferenceWorkload", {"demand": {"requestsPerSecond": "5"}, "variants": [variant()], **spec})
-
-
-def _body(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-    spec = {key: value for key, value in spec.items() if value is not None}
-    return {"apiVersion": "switchyard.dev/v1alpha1", "kind": kind, "metadata": {"name": "it"}, "spec": spec}
-
-
-def variant(**fields: Any) -> dict[str, Any]:
-    made = {"name": "gpu", "accelerators": ["nvidia-l4"], "container": {"image": "example.com/a:1"}, **fields}
-    return {key: value for key, value in made.items() if value is not None}
-
-
-def container(**fields: Any) -> dict[str, Any]:
-    return workload(variants=[variant(container={"image": "example.com/a:1", **fields})])
-
-
-CURVE = [{"rate": "1", "p50": "1ms", "p95": "2ms", "p99": "3ms"}]
-MODEL = {"slots": 4, "base": "20ms"}
-BAD = {
-    "a negative rate": (workload(demand={"requestsPerSecond": "-1"}), "spec.demand.requestsPerSecond"),
-    "a peak below the mean": (
-        workload(demand={"requestsPerSecond": "1", "peakFactor": "0.5"}),
-        "spec.demand.peakFactor",
-    ),
-    "no demand": (workload(demand={}), "spec.demand"),
-    "two demands": (workload(demand={"requestsPerSecond": "1", "requestsPerDay": 5}), "spec.demand"),
-    "a deadline without a batch": (
-        workload(demand={"requestsPerSecond": "1", "deadline": "1h"}),
-        "spec.demand.deadline",
-    ),
-    "a deadline past a day": (
-        workload(demand={"requestsPerDay": 5, "deadline": "25h"}),
-        "spec.demand.deadline",
-    ),
-    "a deadline of nothing": (
-        workload(demand={"requestsPerDay": 5, "deadline": "0s"}),
-        "spec.demand.deadline",
-    ),
-    "10,000 replicas": (workload(scaling={"maxReplicas": 10_000}), "spec.scaling.maxReplicas"),
-    "no replicas": (workload(scaling={"minReplicas": 0}), "spec.scaling.minReplicas"),
-    "more at least than at most": (
-        workload(scaling={"minReplicas": 3, "maxReplicas": 2}),
-        "spec.scaling.minReplicas",
-    ),
-    "an unknown tier": (workload(tier="vip"), "spec.tier"),
-    "no variants": (workload(variants=[]), "spec.variants"),
-    "seventeen variants": (
-        workload(variants=[variant(name=f"v{number}") for number in range(17)]),
-        "spec.variants",
-    ),
-    "container and template": (
-        workload(variants=[variant(podTemplateRef={"name": "t"})]),
-        "spec.variants[0]",
-    ),
-    "neither container nor template": (workload(variants=[variant(container=None)]), "spec.variants[0]"),
-    "an empty profile": (workload(variants=[variant(profile={})]), "spec.variants[0].profile"),
-    "two profiles in one": (
-        workload(variants=[variant(profile={"points": CURVE, "concurrency": MODEL})]),
-        "spec.variants[0].profile",
-    ),
-    "percentile 0": (
-        workload(objectives=[{"percentile": 0, "target": "1s"}]),
-        "spec.objectives[0].percentile",
-    ),
-    "a fractional percentile": (
-        workload(objectives=[{"percentile": 99.9, "target": "1s"}]),
-        "spec.objectives[0].percentile",
-    ),
-    "the same objective twice": (
-        workload(
-            objectives=[{"metric": "latency", "percentile": 95, "target": each} for each in ("1s", "2s")]
-        ),
-        "spec.objectives[1]",
-    ),
-    "an unknown family": (workload(constraints={"families": ["abacus"]}), "spec.constraints.families[0]"),
-    "a probe of no kind": (
-        container(readinessProbe={"periodSeconds": 1}),
-        "spec.variants[0].container.readinessProbe",
-    ),
-    "a volume of two kinds": (
-        container(volumes=[{"name": "a", "emptyDir": {}, "secret": {"secretName": "s"}}]),
-        "spec.variants[0].container.volumes[0]",
-    ),
-    "a value and its source": (
-        container(
-            env=[{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
-        ),
-        "spec.variants[0].container.env[0].valueFrom",
-    ),
-    "memory that is no quantity": (
-        container(resources={"requests": {"memory": "8 GB"}}),
-        "spec.variants[0].container.resources.requests",
-    ),
-    "neither accelerator nor device": (pool(accelerator=None), "spec.accelerator"),
-    "a device without a resource": (pool(accelerator=None, device={"family": "fpga"}), "spec.accelerator"),
-    "no selector and no catalog": (
-        pool(accelerator=None, device={"family": "fpga", "resourceName": "example.com/fpga"}),
-        "spec.nodeSelector",
-    ),
-    "a selector of nothing": (pool(nodeSelector={}), "spec.nodeSelector"),
-    "an unknown capacity type": (pool(capacityType="borrowed"), "spec.capacityType"),
-    "a negative price": (pool(cost={"devicePerHour": "-1"}), "spec.cost.devicePerHour"),
-    "rented and bought": (
-        pool(cost={"devicePerHour": "1", "owned": {"purchasePrice": "1", "lifetimeMonths": 12}}),
-        "spec.cost.owned",
-    ),
-    "a purchase without a life": (
-        pool(cost={"owned": {"purchasePrice": "1"}}),
-        "spec.cost.owned.lifetimeMonths",
-    ),
-    "a date that is none": (pool(cost={"asOf": "2026-13-01"}), "spec.cost.asOf"),
-    "bounds of a pilot that is none": (pool(pilot={"maxPerHour": "1"}), "spec.pilot"),
-    "an allocation of no devices": (pool(unitDevices=[0]), "spec.unitDevices[0]"),
-    "an energy-saving site": (pool(cost={"energy": {"pue": "0.9"}}), "spec.cost.energy.pue"),
-    "a network latency without unit": (
-        pool(location={"networkLatency": "12"}),
-        "spec.location.networkLatency",
-    ),
-}
-
-
 @pytest.mark.parametrize(("body", "field"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_by_field(body: dict[str, Any], field: str) -> None:
     _, problems = admit(body)
     assert any(str(problem.field).startswith(field) for problem in problems), problems
+
+
+def test_every_rule_is_broken_by_some_bad_input() -> None:
+    told = " ".join(str(problem) for body, _ in BAD.values() for problem in admit(body)[1])
+    messages = {message for schema in SCHEMAS.values() for message in rule_messages(schema["properties"])}
+    assert len(messages) > 25
+    assert {message for message in messages if message not in told} == set()
+
+
+def rule_messages(schema: Any) -> list[str]:
+    """The messages of all rules in a part of a schema."""
+    if isinstance(schema, list):
+        return [message for each in schema for message in rule_messages(each)]
+    if not isinstance(schema, dict):
+        return []
+    own = [each["message"] for each in schema.get("x-kubernetes-validations", ())]
+    return own + [message for each in schema.values() for message in rule_messages(each)]
 
 
 @pytest.mark.parametrize("name", ["Chat", "1chat", "chat.v2", "c" * 64, "chat-"])
@@ -210,24 +101,6 @@ def test_a_name_that_no_service_can_have_is_refused(name: str) -> None:
     body["metadata"]["name"] = name
     _, (problem,) = admit(body)
     assert "the name becomes that of a Service" in str(problem)
-
-
-GOOD = {
-    "the smallest workload": workload(),
-    "the smallest pool": pool(),
-    "a daily batch": workload(demand={"requestsPerDay": 5, "deadline": "24h"}),
-    "devices of a site's own": pool(
-        accelerator=None,
-        device={"family": "fpga", "resourceName": "example.com/fpga"},
-        nodeSelector={"example.com/device": "fpga"},
-    ),
-    "numbers as quantities and ports": container(
-        resources={"requests": {"cpu": 2, "memory": "8Gi"}},
-        readinessProbe={"tcpSocket": {"port": 8080}},
-        livenessProbe={"httpGet": {"port": "http"}},
-    ),
-    "a pool for every namespace": pool(allowedNamespaces={}),
-}
 
 
 @pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
