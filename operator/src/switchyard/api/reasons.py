@@ -25,6 +25,10 @@ class Reason(StrEnum):
     NamespaceNotAllowed = "NamespaceNotAllowed", "The pool's allowedNamespaces do not take this namespace."
     PoolNotReady = "PoolNotReady", "The pool can take nothing new; its condition Ready says why."
     PoolCordoned = "PoolCordoned", "The pool is cordoned: it takes no new placements."
+    PoolBackOff = (
+        "PoolBackOff",
+        "The pool failed to start pods of late; it takes nothing new until a moment that the message names.",
+    )
     AcceleratorMismatch = (
         "AcceleratorMismatch",
         "The pool's accelerator is none of those that the variant, or constraints of the workload, name.",
@@ -100,7 +104,26 @@ class Reason(StrEnum):
     )
     InvalidSpec = "InvalidSpec", "The spec can't be read or is not enough; the message names the field."
 
+    # of a workload's demand, and of a better place for it
+    SignalCurrent = "SignalCurrent", "The demand was measured within the last five minutes."
+    SignalNever = (
+        "SignalNever",
+        "The demand was never measured: requestsPerSecond counts, or minReplicas where it is not set.",
+    )
+    DemandFrozen = (
+        "DemandFrozen",
+        "The demand's signal is missing: the last known demand counts, and nothing is scaled down.",
+    )
+    RecommendationReady = (
+        "RecommendationReady",
+        "Another placement has been cheaper for long enough, and repays the change; see recommendation.",
+    )
+
     # of a pool
+    SpotInterruption = (
+        "SpotInterruption",
+        "A spot node was taken back, or is about to be; the pool takes nothing new for a while.",
+    )
     PoolReady = "PoolReady", "Nodes of the pool take pods."
     NoNodes = "NoNodes", "No node carries the labels of the pool."
     NodesClaimed = "NodesClaimed", "All nodes of the pool are counted for an earlier pool."
