@@ -13,6 +13,7 @@ from e2e.objects import pool, variant, workload
 from e2e.providers import Cluster
 from e2e.providers.plain_http import poll
 from tests.conformance.widgets import CRDS_PATH, causes
+from tests.contract.admission_cases import BAD, GOOD
 
 CRDS = Path(__file__).parents[2] / "crds"
 API = "/apis/switchyard.dev/v1alpha1"
@@ -20,7 +21,7 @@ POOLS = f"{API}/acceleratorpools"
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 EXAMPLES = [
     pytest.param(document, id=f"{path.stem}: {document['kind']} {document['metadata']['name']}")
-    for path in sorted((CRDS / "examples").glob("*.yaml"))
+    for path in sorted((CRDS / "examples").rglob("*.yaml"))
     for document in yaml.safe_load_all(path.read_text())
     if document
 ]
@@ -206,9 +207,30 @@ def test_a_bad_pool_is_refused_with_field_and_message(http, kinds, changes: dict
     assert any(name.startswith(field) for name in told), told
 
 
-@pytest.mark.parametrize(
-    "field", ["exposure", "signals", "fallback", "placement"], ids="{} is of no release yet".format
-)
+def _path(body: dict[str, Any], namespace: str) -> str:
+    of_workloads = f"{API}/namespaces/{namespace}/inferenceworkloads"
+    return POOLS if body["kind"] == "AcceleratorPool" else of_workloads
+
+
+@pytest.mark.parametrize(("body", "field"), BAD.values(), ids=BAD)
+def test_what_breaks_schema_or_rules_is_refused_by_field(
+    http, kinds, namespace: str, body: dict[str, Any], field: str
+) -> None:
+    del kinds
+    answer = _create(http, _path(body, namespace), body)
+    assert answer.code == 422, answer.text
+    told = dict(causes(answer.body))
+    assert any(name.startswith(field) for name in told), told
+
+
+@pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
+def test_what_keeps_schema_and_rules_is_taken(http, kinds, namespace: str, body: dict[str, Any]) -> None:
+    del kinds
+    answer = _create(http, _path(body, namespace), body)
+    assert answer.code == 201, answer.text
+
+
+@pytest.mark.parametrize("field", ["exposure", "approvals", "windows"], ids="{} is of no release yet".format)
 def test_a_field_without_behaviour_is_not_accepted(http, workloads, field: str) -> None:
     answer = _create(http, workloads, _spec(workload("early"), **{field: {}}))
     assert answer.code == 400
@@ -254,9 +276,18 @@ def test_the_columns_answer_the_first_questions(http, kinds, plural: str, column
     [
         "acceleratorpool.spec.cost",
         "acceleratorpool.spec.location",
+        "acceleratorpool.spec.capacity",
+        "acceleratorpool.spec.spot",
+        "acceleratorpool.status.backOff",
         "inferenceworkload.spec.variants.profile",
         "inferenceworkload.spec.demand",
+        "inferenceworkload.spec.variants.profile.tokens",
+        "inferenceworkload.spec.demand.signal",
+        "inferenceworkload.spec.placement",
+        "inferenceworkload.spec.fallback",
         "inferenceworkload.status.placements",
+        "inferenceworkload.status.recommendation",
+        "inferenceworkload.status.learnedProfiles",
     ],
 )
 def test_explain_describes_every_field(cluster: Cluster, kinds, path: str) -> None:
