@@ -26,7 +26,7 @@ from switchyard.sandbox.apiserver.resources import ResourceInfo
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
     pytest.param(document, id=f"{path.stem}: {document['metadata']['name']}")
-    for path in sorted((ROOT / "crds" / "examples").glob("*.yaml"))
+    for path in sorted((ROOT / "crds" / "examples").rglob("*.yaml"))
     for document in yaml.safe_load_all(path.read_text())
 ]
 SCHEMAS = {kind.name: build_schema(kind) for kind in KINDS}
