@@ -103,6 +103,7 @@ class Pod:
     address: str = ""  # its IP, empty until it has one
     created_at: datetime | None = None
     unschedulable_since: datetime | None = None  # since when the scheduler finds no node for it
+    scheduled_at: datetime | None = None  # when it found one
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +171,21 @@ class AdvisedPlacement:
     pool: str
     replicas: int
     cost_per_hour: Decimal  # marginal, given all others
+    degradation: int = 0  # 0: full service; n: the n-th fallback
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """The best plan known if nothing were bound to where it runs. Absent keys: no place in that plan.
 
-    `current_cost_per_hour`: what the same accounting gives for today's placements.
+    `current_cost_per_hour`: what the same accounting gives for today's placements. `unserved`: the share of
+    the demand that the plan leaves, where above 0.
     """
 
     made_at: datetime
     placements: Mapping[tuple[str, str], tuple[AdvisedPlacement, ...]] = field(default_factory=dict)
     current_cost_per_hour: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    unserved: Mapping[tuple[str, str], float] = field(default_factory=dict)
     gap_ratio: float | None = None
     method: str = ""
 
