@@ -149,6 +149,15 @@ BAD = {
         signal(preset="vllm", source="http://prometheus:9090"),
         "spec.demand.signal.source",
     ),
+    "a proxy without a source": (signal(preset="nginx"), "spec.demand.signal"),
+    "the signals' proxy without a source": (
+        signal({"signals": {"preset": "istio", "learning": "off"}}),
+        "spec.demand.signal",
+    ),
+    "learning from a proxy": (
+        workload(signals={"preset": "istio", "source": "main", "learning": "use"}),
+        "spec.signals.learning",
+    ),
     "learning from no engine": (workload(signals={"source": "main"}), "spec.signals.preset"),
     "an objective of an unknown metric": (
         workload(objectives=[{"metric": "mood", "percentile": 95, "target": "1s"}]),
@@ -310,6 +319,10 @@ GOOD = {
         demand={"requestsPerSecond": "5", "signal": {"source": "main", "preset": "nginx"}, "window": "60m"}
     ),
     "a signal that the signals complete": signal({"signals": {"preset": "sglang", "source": "main"}}),
+    "a proxy at the signals' source": signal({"signals": {"source": "main", "preset": "istio"}}),
+    "a proxy before an engine that is learned from": signal(
+        {"signals": {"preset": "vllm", "learning": "use"}}, preset="nginx", source="main"
+    ),
     "a template at the signals' source": signal(
         {"signals": {"source": "main", "learning": "off"}}, template="mine"
     ),

@@ -23,6 +23,8 @@ Preset = Literal[
     "envoy-gateway",
     "nginx",
 ]
+PROXY_PRESETS = ("envoy-gateway", "istio", "nginx")  # they tell of a Service: the pods can't be asked
+TELLING_PRESETS = ("sglang", "tensorrt-llm", "tgi", "vllm")  # engines that tell enough to learn from
 Learning = Literal["off", "propose", "use"]
 SourceName = Annotated[ObjectName, Field(min_length=1)]
 
@@ -43,7 +45,7 @@ class DemandSignal(ApiModel):
     source: SourceName | None = Field(
         default=None,
         description="Metric source, by its name in the operator's settings. Default: signals.source, else "
-        "the pods of the workload are asked themselves.",
+        "the pods of the workload are asked themselves, which the presets of proxies do not allow.",
         examples=["prometheus"],
     )
     preset: Preset | None = Field(
@@ -70,6 +72,12 @@ class Signals(ApiModel):
                 "learning needs preset: say which engine serves, or set learning: off",
                 ".preset",
             ),
+            rule(
+                f"self.learning != 'use' || !has(self.preset) || self.preset in {list(TELLING_PRESETS)}",
+                f"nothing can be learned from this preset's metrics, only from those of "
+                f"{', '.join(TELLING_PRESETS)}: leave learning out",
+                ".learning",
+            ),
         )
     )
 
@@ -86,7 +94,8 @@ class Signals(ApiModel):
     )
     learning: Learning = Field(
         default="propose",
-        description="What becomes of profiles learned from the engine's metrics: off (none are learned), "
+        description="What becomes of profiles learned from the engine's metrics (those of "
+        f"{', '.join(TELLING_PRESETS)} tell enough): off (none are learned), "
         "propose (status.learnedProfiles shows them), use (they replace the variant's profile once they are "
         "good enough).",
         examples=["use"],

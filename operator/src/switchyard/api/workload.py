@@ -12,7 +12,7 @@ from switchyard.api.demand import Demand, LatencyObjective
 from switchyard.api.policy import Budget, Constraints, Fallback, PlacementPolicy, Scaling, VariantName
 from switchyard.api.profile import Profile
 from switchyard.api.schema_marks import SET, map_by, rule, rules
-from switchyard.api.signals import Signals
+from switchyard.api.signals import PROXY_PRESETS, Signals
 from switchyard.api.values import CatalogName, Line, Quantity, Ratio, SubdomainName, Word
 from switchyard.api.workload_status import InferenceWorkloadStatus
 
@@ -143,6 +143,15 @@ class InferenceWorkloadSpec(ApiModel):
                 "a template is a query, and the pods can't be queried: give demand.signal.source or "
                 "signals.source",
                 ".demand.signal.template",
+            ),
+            rule(
+                "!has(self.demand.signal) || has(self.demand.signal.source) || "
+                "(has(self.signals) && has(self.signals.source)) || "
+                "!((has(self.demand.signal.preset) ? self.demand.signal.preset : "
+                "has(self.signals) && has(self.signals.preset) ? self.signals.preset : '') in "
+                f"{list(PROXY_PRESETS)})",
+                "a proxy's metrics are not in the pods: give demand.signal.source or signals.source",
+                ".demand.signal",
             ),
             rule(
                 "self.placement.mode == 'mixed' || !has(self.constraints) || "
