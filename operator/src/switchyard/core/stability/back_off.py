@@ -7,7 +7,8 @@
 
 A pool that backs off takes nothing new; what runs there stays. The n-th failure in a row closes it for
 5 x 2^(n-1) minutes, 60 at most. A failure is a pod of ours that finds no node for longer than the pool needs
-to offer one; in a spot pool also a node that leaves or was lost. A success is a pod of ours that found one
+to offer one (in a pool of nodes: for want of anything but its own selectors); in a spot pool also a node that
+leaves or was lost. A success is a pod of ours that found one
 since. All of it is in the pool's `status.backOff`, which stays while the pool is on trial.
 """
 
@@ -34,6 +35,7 @@ class Sightings:
     """What one pool shows. `pods`: ours that are to run in it; `interrupted`: spot nodes that go or went."""
 
     pods: Sequence[Pod]
+    is_elastic: bool = False
     provisioning_seconds: float = 0.0
     interrupted: Sequence[str] = ()
 
@@ -100,6 +102,7 @@ def _find_failure(seen: Sightings, now: datetime) -> tuple[Reason, str] | None:
         pod
         for pod in seen.pods
         if _is_waiting(pod)
+        and (seen.is_elastic or _is_short(pod))
         and pod.unschedulable_since is not None
         and (now - pod.unschedulable_since).total_seconds() >= limit_seconds
     ]
@@ -136,6 +139,12 @@ def _next_loss_of_patience(seen: Sightings, now: datetime) -> datetime | None:
 
 def _is_waiting(pod: Pod) -> bool:
     return not pod.node_name and not pod.is_deleting and pod.unschedulable_since is not None
+
+
+def _is_short(pod: Pod) -> bool:
+    """False when the scheduler names causes of the pod's own only: its selectors, affinities, volumes."""
+    message = pod.unschedulable_message
+    return not message or "Insufficient" in message or "untolerated taint" in message
 
 
 def _list(names: Sequence[str]) -> str:

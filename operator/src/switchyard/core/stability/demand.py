@@ -59,17 +59,15 @@ def plan_demand(
     """The demand of a workload from its spec, the last reading of its signal, and `status.demand`."""
     if demand.signal is None:
         return DemandPlan("Planned")
-    rate = _usable(signal.requests_per_second) if signal is not None else None
-    observed_at = signal.observed_at if signal is not None else None
-    if signal is not None and rate is not None and observed_at is not None:
-        if now < later_by(observed_at, CURRENT_FOR_SECONDS):
-            return _follow(demand, signal, rate, observed_at, stored)
+    measured = _measured_rate(signal)
+    if signal is not None and measured and now < later_by(measured[1], CURRENT_FOR_SECONDS):
+        return _follow(demand, signal, measured, stored)
     problem = describe_problem(signal)
     if stored is not None and stored.source in _MEASURED:
         return _freeze(demand, stored, problem)
-    if rate is not None and signal is not None and observed_at is not None:
-        # measured, but neither current nor stored: as good as a last known figure
-        rounded = DemandStatus(requests_per_second=_round(rate), observed_at=format_time(observed_at))
+    if measured:
+        # neither current nor stored: as good as a last known figure
+        rounded = DemandStatus(requests_per_second=_round(measured[0]), observed_at=format_time(measured[1]))
         return _freeze(demand, rounded, problem)
     return _never_known(demand, problem)
 
@@ -105,10 +103,10 @@ def describe_problem(signal: SignalReading | None) -> str:
 def _follow(
     demand: Demand,
     signal: SignalReading,
-    rate: float,
-    observed_at: datetime,
+    measured: tuple[float, datetime],
     stored: DemandStatus | None,
 ) -> DemandPlan:
+    rate, observed_at = measured
     before = stored if stored is not None and stored.source in _MEASURED else None
     kept_rate = _steady(_round(rate), before.requests_per_second if before else None)
     prompt = _measured_size(signal.input_tokens, before.input_tokens if before else None)
@@ -191,6 +189,13 @@ def _steady(new: str, stored: str | None) -> str:
     if stored is None or before is None:
         return new
     return stored if abs(float(new) - before) <= DEAD_BAND_RATIO * abs(before) else new
+
+
+def _measured_rate(signal: SignalReading | None) -> tuple[float, datetime] | None:
+    if signal is None or signal.observed_at is None:
+        return None
+    rate = _usable(signal.requests_per_second)
+    return None if rate is None else (rate, signal.observed_at)
 
 
 def _usable(value: float | None) -> float | None:
