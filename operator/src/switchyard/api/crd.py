@@ -84,6 +84,8 @@ KINDS = (
             Column("Unhealthy", ".status.devices.unhealthy", "integer", "Devices reported as unhealthy.", 1),
             Column("Region", ".spec.location.region", "string", "Where the nodes stand.", 1),
             Column("Workloads", ".status.workloads", "integer", "Workloads placed here.", 1),
+            Column("Waste/h", ".status.wastePerHour", "string", "Cost of paid devices that idle.", 1),
+            Column("Back-Off", ".status.backOff.until", "string", "Until when it is believed short.", 1),
         ),
     ),
     Kind(
@@ -105,6 +107,16 @@ KINDS = (
             _AGE,
             Column("Ready-Replicas", ".status.readyReplicas", "integer", "Replicas that are ready.", 1),
             _condition_column("WithinBudget", "Whether it costs no more than its budget.", 1),
+            _condition_column("Degraded", "Whether it serves with less than it asked for.", 1),
+            Column("Demand", ".status.demand.requestsPerSecond", "string", "Requests per second.", 1),
+            Column("Source", ".status.demand.source", "string", "How the demand is known.", 1),
+            Column(
+                "Saving/h",
+                ".status.recommendation.savingPerHour",
+                "string",
+                "What the recommended placement would save per hour.",
+                1,
+            ),
             Column(
                 "Reason",
                 '.status.conditions[?(@.type=="Placed")].reason',
