@@ -39,7 +39,32 @@ def test_what_is_left_out_of_a_workload_gets_its_default() -> None:
     assert parsed.spec.demand.deadline is None
     assert parsed.spec.variants[0].devices_per_replica == 1
     assert (parsed.spec.scaling.min_replicas, parsed.spec.scaling.max_replicas) == (1, 100)
+    policy = parsed.spec.placement
+    assert (policy.mode, policy.migration, policy.estimate) == ("single", "propose", "never")
+    assert (policy.stabilisation.seconds, policy.horizon.seconds) == (600, 86_400)
+    assert (parsed.spec.signals, parsed.spec.fallback) == (None, ())
     assert parsed.status.observed_generation == -1
+
+
+def test_a_learned_profile_can_be_pasted_into_a_variant() -> None:
+    learned = {
+        "iteration": "6.5ms",
+        "perSequence": "60us",
+        "perPrefillToken": "85us",
+        "maxBatch": 256,
+        "prefixHitRatio": "0.25",
+    }
+    body = workload()
+    body["status"] = {
+        "learnedProfiles": [{"variant": "gpu", "pool": "l4", "state": "Proposed", "tokens": learned}]
+    }
+    (found,) = parse_workload(body).status.learned_profiles
+    assert found.tokens is not None
+    shown = found.tokens.model_dump(mode="json", by_alias=True, exclude_none=True)
+    body["spec"]["variants"][0]["profile"] = {"tokens": shown, "source": "learned"}
+    pasted = parse_workload(body).spec.variants[0].profile
+    assert pasted is not None
+    assert pasted.tokens == found.tokens
 
 
 def test_what_is_left_out_of_a_pool_gets_its_default() -> None:
@@ -106,6 +131,18 @@ BAD_WORKLOADS = {
     "a deadline of nothing": (
         {"demand": {"requestsPerDay": 10, "deadline": "0s"}},
         ["spec.demand.deadline", "more than 0s"],
+    ),
+    "a horizon of nothing": (
+        {"placement": {"horizon": "0s"}},
+        ["spec.placement.horizon", "'0s'", "1m to 8760h"],
+    ),
+    "an unknown preset": (
+        {"demand": {"signal": {"preset": "abacus"}}},
+        ["spec.demand.signal.preset", "'abacus'", "'vllm'"],
+    ),
+    "a prompt of half a token": (
+        {"demand": {"inputTokens": {"mean": "0.5"}}},
+        ["spec.demand.inputTokens.mean", "'0.5'", "at least 1"],
     ),
     "an unknown tier": ({"tier": "vip"}, ["spec.tier", "'vip'", "'customer-facing'"]),
     "ten thousand replicas": (

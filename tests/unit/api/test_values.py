@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from switchyard.api import Duration, Money, Quantity
-from switchyard.api.values import Factor, Rate, Ratio
+from switchyard.api.values import Factor, Rate, Ratio, ShareBelowOne, TokenCount
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,10 @@ def test_what_is_no_quantity_is_refused_with_examples(given: object) -> None:
         (Rate, ["0", "12.5"], ["-5", "many", "1/s"]),
         (Factor, ["1", "1.5", "10"], ["0.5", "0", "-1"]),
         (Ratio, ["0", "0.001", "1", "1.0"], ["1.1", "2", "-0.1"]),
+        (ShareBelowOne, ["0", "0.999999999"], ["1", "1.0", "-0.1", "00.1"]),
+        (TokenCount, ["1", "812.5", "9999999"], ["0", "0.9", "-1", "10000000"]),
     ],
-    ids=["money", "rate", "factor", "ratio"],
+    ids=["money", "rate", "factor", "ratio", "share below one", "tokens"],
 )
 def test_decimal_strings_within_their_bounds(kind: type, good: list[str], bad: list[str]) -> None:
     adapter = TypeAdapter(kind)

@@ -149,8 +149,8 @@ class Profile(ApiModel):
 
     tokens: Tokens | None = Field(
         default=None,
-        description="A language-model engine with continuous batching; the workload must state "
-        "demand.inputTokens and outputTokens.",
+        description="A language-model engine with continuous batching. It needs demand.inputTokens and "
+        "outputTokens, stated or measured.",
         examples=[
             {
                 "iteration": "6.5ms",
@@ -175,8 +175,8 @@ class Profile(ApiModel):
     )
     linear: Linear | None = Field(
         default=None,
-        description="A language-model engine in the alpha, beta, gamma, delta form of other tools; the "
-        "workload must state demand.inputTokens and outputTokens.",
+        description="A language-model engine in the alpha, beta, gamma, delta form of other tools. It needs "
+        "demand.inputTokens and outputTokens, stated or measured.",
         examples=[
             {
                 "decodeAlpha": "20.58ms",
