@@ -2,7 +2,8 @@
 
 A node belongs to a pool when it carries every label of one of the pool's selectors. A node that two pools
 select, for the same resource, counts for the pool that was created first only; the later one says so.
-Devices are free where a pod could start now: the node is ready, not cordoned, and its taints are tolerated.
+Devices are free where a pod could start now: the node is ready, not cordoned, its taints are tolerated, and
+its provider does not take it back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from switchyard.api import labels
 from switchyard.core.placement.facts import PoolFacts
+from switchyard.core.stability.interruption import is_leaving
 from switchyard.core.world import Node, Pod, Taint
 
 _EFFECTS_THAT_REPEL = frozenset({"NoSchedule", "NoExecute"})
@@ -38,18 +40,23 @@ class PoolCapacity:
     largest_node_devices: int = 0
     free_for_plan: tuple[tuple[str, int], ...] = ()
     repelled_nodes: tuple[str, ...] = ()  # taints that our pods would not tolerate
+    leaving_nodes: tuple[str, ...] = ()  # ready, and about to be taken back
     claimed_nodes: tuple[tuple[str, str], ...] = ()  # node, the earlier pool that counts it
 
 
 @dataclass(frozen=True, slots=True)
 class TrackPods:
-    """The pods of one track, by what they do. Pods that are being deleted count nowhere."""
+    """The pods of one track, by what they do. Pods that are being deleted count nowhere.
+
+    `leaving` of the total are on nodes that are being taken back: they serve, and need successors now.
+    """
 
     ready: int = 0
     total: int = 0
     ready_by_node: Mapping[str, int] = field(default_factory=dict)
     unschedulable_message: str = ""
     waiting_reason: str = ""
+    leaving: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +184,7 @@ def _count_track(pods: Sequence[Pod], nodes: Mapping[str, Node]) -> TrackPods:
             (pod.unschedulable_message for pod in pods if pod.unschedulable_message), ""
         ),
         waiting_reason=next((pod.waiting_reason for pod in pods if pod.waiting_reason), ""),
+        leaving=sum(pod.node_name in nodes and is_leaving(nodes[pod.node_name]) for pod in pods),
     )
 
 
@@ -190,6 +198,7 @@ def _count(
     total = allocatable = unhealthy = used = foreign = free = ready = largest = 0
     free_for_plan: list[tuple[str, int]] = []
     repelled: list[str] = []
+    leaving: list[str] = []
     for node in nodes:
         capacity = node.capacity.get(resource, 0)
         usable = node.allocatable.get(resource, 0)
@@ -207,7 +216,9 @@ def _count(
         if node.is_ready:
             ready += 1
             allocatable += usable
-        is_open = node.is_ready and not node.is_unschedulable
+        is_open = node.is_ready and not node.is_unschedulable and not is_leaving(node)
+        if node.is_ready and is_leaving(node):
+            leaving.append(node.name)
         if is_open and is_repelled:
             repelled.append(node.name)
         if is_open and not is_repelled:
@@ -228,5 +239,6 @@ def _count(
         largest_node_devices=largest,
         free_for_plan=tuple(free_for_plan),
         repelled_nodes=tuple(repelled),
+        leaving_nodes=tuple(leaving),
         claimed_nodes=claimed_nodes,
     )

@@ -79,27 +79,6 @@ def count_paid_devices(pool: PoolFacts, devices_total: int) -> int:
     return devices_total if pool.capacity_type in _PAID_CAPACITY_TYPES else 0
 
 
-def override_price(facts: PoolFacts, reading: PriceReading | None) -> PoolFacts:
-    """The pool with the price of a source in place of its own. What was bought keeps its write-off.
-
-    A source prices a device with its share of the node and its energy as the bill has them, so the pool's
-    own energy price no longer counts; its overhead does.
-    """
-    price = facts.price
-    if reading is None or price.purchase_price is not None:
-        return facts
-    return replace(
-        facts,
-        price=replace(
-            price,
-            device_per_hour=reading.device_per_hour,
-            energy_price_per_kwh=Decimal(0),
-            as_of=reading.as_of.date(),
-            source=reading.source,
-        ),
-    )
-
-
 def steady_price(
     reading: PriceReading | None, stored: EffectiveCost | None, now: datetime
 ) -> PriceReading | None:

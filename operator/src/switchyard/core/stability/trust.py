@@ -17,8 +17,10 @@ def judge_pools(world: World, facts: Mapping[str, PoolFacts]) -> dict[str, Trust
     nodes = {node.name: node for node in world.nodes}
     leaving = [node for node in world.nodes if is_leaving(node)]
     ours: dict[str, list[Pod]] = {}
+    workloads = {(each.meta.namespace, label_value(each.meta.name)) for each in world.workloads}
     for pod in world.pods:
-        if pod.labels.get(labels.MANAGED_BY) == labels.MANAGER and not pod.is_deleting:
+        is_ours = (pod.namespace, pod.labels.get(labels.WORKLOAD, "")) in workloads
+        if is_ours and pod.labels.get(labels.MANAGED_BY) == labels.MANAGER and not pod.is_deleting:
             ours.setdefault(pod.labels.get(labels.POOL, ""), []).append(pod)
     trusted = {}
     for pool in world.pools:
