@@ -25,6 +25,7 @@ from switchyard.adapters.resources import (
     POD_TEMPLATES,
     PODS,
     POOLS,
+    RESOURCE_QUOTAS,
     WORKLOADS,
     Resource,
 )
@@ -67,6 +68,7 @@ class IndexReader:
             pod_templates=tuple(self._values(POD_TEMPLATES)),
             namespaces={entry.name: entry.value for entry in self.memory.entries(NAMESPACES.plural)},
             settings=self.settings,
+            quotas=tuple(self._values(RESOURCE_QUOTAS)),
         )
 
     def _values(self, resource: Resource) -> list[Any]:

@@ -18,6 +18,7 @@ from switchyard.adapters.projection import (
     project_pod,
     project_pod_template,
     project_pool,
+    project_quota,
     project_workload,
 )
 from switchyard.adapters.resources import (
@@ -28,6 +29,7 @@ from switchyard.adapters.resources import (
     POD_TEMPLATES,
     PODS,
     POOLS,
+    RESOURCE_QUOTAS,
     SERVICES,
     WORKLOADS,
     Resource,
@@ -86,6 +88,11 @@ async def podtemplates(body: kopf.Body, **_: Any) -> dict[ObjectName, Entry]:
     return entry_of(body, project_pod_template)
 
 
+@kopf.index(**_named(RESOURCE_QUOTAS))
+async def resourcequotas(body: kopf.Body, **_: Any) -> dict[ObjectName, Entry]:
+    return entry_of(body, project_quota)
+
+
 @kopf.index(**_named(DEPLOYMENTS))
 async def deployments(body: kopf.Body, **_: Any) -> dict[ObjectName, Entry]:
     return entry_of(body, project_child)
@@ -107,6 +114,7 @@ async def poddisruptionbudgets(body: kopf.Body, **_: Any) -> dict[ObjectName, En
 @kopf.on.event(**_named(PODS))
 @kopf.on.event(**_named(NAMESPACES))
 @kopf.on.event(**_named(POD_TEMPLATES))
+@kopf.on.event(**_named(RESOURCE_QUOTAS))
 @kopf.on.event(**_named(DEPLOYMENTS))
 @kopf.on.event(**_named(SERVICES))
 @kopf.on.event(**_named(DISRUPTION_BUDGETS))

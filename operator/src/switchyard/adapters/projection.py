@@ -21,6 +21,7 @@ from switchyard.core.world import (
     Pod,
     PodTemplate,
     Pool,
+    ResourceQuotaView,
     Taint,
     Unreadable,
     Workload,
@@ -92,6 +93,7 @@ def project_pod(body: Body) -> Pod | None:
         return None
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled") or {}
+    is_refused = scheduled.get("status") == "False" and scheduled.get("reason") != "SchedulingGated"
     return Pod(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -105,7 +107,41 @@ def project_pod(body: Body) -> Pod | None:
         unschedulable_message=scheduled.get("message") or "" if scheduled.get("status") == "False" else "",
         waiting_reason=_waiting_reason(status),
         owner_uid=controller_uid(body),
+        address=str(status.get("podIP") or ""),
+        created_at=_time(metadata.get("creationTimestamp")),
+        unschedulable_since=_time(scheduled.get("lastTransitionTime")) if is_refused else None,
+        scheduled_at=_time(scheduled.get("lastTransitionTime"))
+        if scheduled.get("status") == "True"
+        else None,
     )
+
+
+def project_quota(body: Body) -> ResourceQuotaView | None:
+    """The limits on devices of a ResourceQuota, or None when it has none, or counts some pods only.
+
+    A request for an extended resource can be limited as `requests.<name>` only; `cpu` under either name.
+    """
+    spec, status, metadata = body.get("spec") or {}, body.get("status") or {}, body["metadata"]
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        return None
+    hard = _devices(_requested(status.get("hard") or spec.get("hard") or {}))
+    if not hard:
+        return None
+    used = {
+        name: math.ceil(amount - 1e-9) for name, amount in _numbers(_requested(status.get("used"))).items()
+    }
+    return ResourceQuotaView(metadata["namespace"], metadata["name"], hard, used)
+
+
+def _requested(quantities: Any) -> dict[str, Any]:
+    """Quantities of a quota by resource name as in a pod's requests."""
+    return {
+        name.removeprefix("requests."): value for name, value in (quantities or {}).items() if _asks(name)
+    }
+
+
+def _asks(name: str) -> bool:
+    return name == "cpu" or name.startswith("requests.")
 
 
 def project_pod_template(body: Body) -> PodTemplate:

@@ -41,6 +41,7 @@ CLUSTER_RULES = (
     ),
     PolicyRule(("",), ("nodes", "pods", "namespaces"), _LOOK, "devices, who holds them, who may use a pool"),
     PolicyRule(("",), ("podtemplates",), _LOOK, "templates that variants refer to"),
+    PolicyRule(("",), ("resourcequotas",), _LOOK, "how many devices a namespace may have"),
     PolicyRule(("apps",), ("deployments",), _KEEP, "the replicas of a workload"),
     PolicyRule(("",), ("services",), _KEEP, "the addresses of a workload"),
     PolicyRule(("policy",), ("poddisruptionbudgets",), _WRITE, "protection from voluntary evictions"),
