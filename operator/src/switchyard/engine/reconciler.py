@@ -2,6 +2,7 @@
 
     wait for a trigger, a retry or the resync tick
       -> snapshot the watches, our unseen writes over it   nothing before all kinds were listed once
+      -> let the advisor look at it                        in the background; its last advice joins the world
       -> decide(world), pure, in a worker thread           the event loop stays free for the watches
       -> write the differences, objects side by side       applies, deletes, status, events, in this order
       -> report
@@ -17,10 +18,12 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 from switchyard.core.decisions import Decisions, ObjectDecision
 from switchyard.core.world import Child, Refusal
+from switchyard.engine.advisor import Advisor
 from switchyard.engine.backoff import Backoff
 from switchyard.engine.debounce import Debounce
 from switchyard.engine.own_writes import OwnWrites
@@ -51,6 +54,8 @@ class LoopSettings:
     write_concurrency: int = 16
     # until the first snapshot is complete there is nothing to wait for but the watches
     sync_poll_seconds: float = 0.5
+    # a decision that names a moment in the past must not make the loop spin
+    soonest_recheck_seconds: float = 1.0
 
 
 @dataclass
@@ -86,10 +91,12 @@ class Reconciler:
     # a conflict is no fault: the echo of the newer object usually comes first and changes the decision
     conflict_backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.2, ceiling_seconds=10.0))
     may_act: Callable[[], bool] = lambda: True  # False once the lease may be another's
+    advisor: Advisor | None = None
     _own_writes: OwnWrites = field(default_factory=OwnWrites)
     _retries: dict[ObjectKey, _Retry] = field(default_factory=dict)
     _refusals: dict[ObjectKey, Refusal] = field(default_factory=dict)
     _failed_passes: int = 0
+    _recheck_at: float = float("inf")  # on the monotonic clock
 
     async def run(self) -> None:
         """Never returns. A pass that fails as a whole is logged, counted and tried again with back-off."""
@@ -117,8 +124,15 @@ class Reconciler:
             await asyncio.sleep(self.settings.sync_poll_seconds)
             self.debounce.trigger()
             return None
-        world = replace(self._own_writes.overlay(snapshot, start), refusals=dict(self._refusals))
+        world = replace(
+            self._own_writes.overlay(snapshot, start),
+            refusals=dict(self._refusals),
+            advice=self.advisor.latest if self.advisor else None,
+        )
+        if self.advisor:
+            self.advisor.consider(world)
         decisions = await asyncio.to_thread(self.decide, world)
+        self._note_recheck(decisions, world.now, start)
         writes, failures = await self._write(decisions)
         report = LoopReport(
             started_at=started_at,
@@ -134,8 +148,17 @@ class Reconciler:
     def _patience_seconds(self) -> float:
         now = self.clock.monotonic_seconds()
         next_retry = min((retry.due_at for retry in self._retries.values()), default=float("inf"))
-        wake_at = min(next_retry, self._own_writes.next_expiry_seconds())
+        wake_at = min(next_retry, self._own_writes.next_expiry_seconds(), self._recheck_at)
+        if self.advisor:
+            wake_at = min(wake_at, self.advisor.due_at_seconds())
         return max(0.0, min(self.settings.resync_seconds, wake_at - now))
+
+    def _note_recheck(self, decisions: Decisions, now: datetime, now_seconds: float) -> None:
+        if decisions.recheck_at is None:
+            self._recheck_at = float("inf")
+            return
+        delay = (decisions.recheck_at - now).total_seconds()
+        self._recheck_at = now_seconds + max(self.settings.soonest_recheck_seconds, delay)
 
     async def _write(
         self, decisions: Decisions
