@@ -12,6 +12,14 @@ _TTFT_SECONDS = (
 )  # fmt: skip
 _HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 
+# vllm/v1/metrics/loggers.py: of vllm:inter_token_latency_seconds, and build_1_2_5_buckets up to 10,000
+_INTER_TOKEN_SECONDS = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80,
+)  # fmt: skip
+_TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+CACHE_BLOCK_TOKENS = 16
+CACHE_BLOCKS = 4096
+
 
 class ServerMetrics:
     """All series of one server in a registry of its own, so that many fit into one process."""
@@ -40,11 +48,28 @@ class ServerMetrics:
         self.first_token = histogram(
             "vllm:time_to_first_token_seconds", "From arrival to the first token.", _TTFT_SECONDS
         )
+        self.inter_token = histogram(
+            "vllm:inter_token_latency_seconds", "From one token to the next.", _INTER_TOKEN_SECONDS
+        )
+        self.request_prompt_tokens = histogram(
+            "vllm:request_prompt_tokens", "Tokens read for a request.", _TOKENS
+        )
+        self.request_generation_tokens = histogram(
+            "vllm:request_generation_tokens", "Tokens written for a request.", _TOKENS
+        )
+        Gauge(
+            "vllm:cache_config_info",
+            "The cache, as labels.",
+            ("num_gpu_blocks", "block_size", "engine"),
+            registry=self.registry,
+        ).labels(str(CACHE_BLOCKS), str(CACHE_BLOCK_TOKENS), "0").set(1)
         self.prompt_tokens = counter("vllm:prompt_tokens", "Tokens read.")
         self.generation_tokens = counter("vllm:generation_tokens", "Tokens written.")
         self._finished = Counter(
             "vllm:request_success", "Finished requests.", (*labels, "finished_reason"), registry=self.registry
         )
+        for reason in ("stop", "length", "abort"):
+            self._finished.labels(*values, reason)
         self._http = Counter(
             "http_requests", "HTTP requests.", ("handler", "method", "status"), registry=self.registry
         )
@@ -59,6 +84,14 @@ class ServerMetrics:
             "process_resident_memory_bytes", "Memory held by the simulated process.", registry=self.registry
         )
         self._values = values
+
+    def count_tokens(self, prompt: int, generated: int, decode_seconds: float) -> None:
+        """Count the tokens of one answered request; `decode_seconds` went by after its first token."""
+        self.request_prompt_tokens.observe(prompt)
+        self.request_generation_tokens.observe(generated)
+        self.generation_tokens.inc(generated)
+        for _ in range(generated - 1):
+            self.inter_token.observe(decode_seconds / (generated - 1))
 
     def count_finished(self, reason: str) -> None:
         """Count one request that ended with `reason`: stop, length, abort or error."""

@@ -142,11 +142,12 @@ class ModelServer:
             async with self.engine.enter() as turn:
                 self._show_load()
                 self.metrics.queue_time.observe(time.perf_counter() - arrived)
-                self.metrics.prompt_tokens.inc(sum(outputs.count_tokens(text) for text in texts))
+                prompt = sum(outputs.count_tokens(text) for text in texts)
+                self.metrics.prompt_tokens.inc(prompt)
                 try:
                     if chunks is not None and not turn.is_error:
-                        return await self._stream(request, turn, chunks(turn), arrived)
-                    return await self._answer(turn, answer, arrived, tokens)
+                        return await self._stream(request, turn, chunks(turn), arrived, prompt)
+                    return await self._answer(turn, answer, arrived, prompt, tokens)
                 except (asyncio.CancelledError, ConnectionError):
                     self.metrics.count_finished("abort")
                     raise
@@ -156,7 +157,12 @@ class ModelServer:
             self._show_load()
 
     async def _answer(
-        self, turn: Turn, answer: Callable[[Turn], dict[str, Any]], arrived: float, tokens: int
+        self,
+        turn: Turn,
+        answer: Callable[[Turn], dict[str, Any]],
+        arrived: float,
+        prompt: int,
+        tokens: int,
     ) -> web.Response:
         prefill = turn.service_seconds * _PREFILL_SHARE
         await asyncio.sleep(prefill)
@@ -166,12 +172,17 @@ class ModelServer:
         if turn.is_error:
             self.metrics.count_finished("error")
             return _refuse(500, "the simulated accelerator failed")
-        self.metrics.generation_tokens.inc(tokens)
+        self.metrics.count_tokens(prompt, tokens, turn.service_seconds - prefill)
         self.metrics.count_finished("length" if tokens else "stop")
         return web.json_response(answer(turn), headers=self._headers())
 
     async def _stream(
-        self, request: web.Request, turn: Turn, chunks: list[dict[str, Any]], arrived: float
+        self,
+        request: web.Request,
+        turn: Turn,
+        chunks: list[dict[str, Any]],
+        arrived: float,
+        prompt: int,
     ) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **self._headers()}
@@ -191,7 +202,7 @@ class ModelServer:
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         self.metrics.end_to_end.observe(time.perf_counter() - arrived)
-        self.metrics.generation_tokens.inc(len(chunks) - 1)
+        self.metrics.count_tokens(prompt, len(chunks) - 1, time.perf_counter() - begun)
         self.metrics.count_finished("length")
         return response
 
