@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,7 @@ from switchyard.api.labels import MANAGED_BY
 from switchyard.core.decisions import Apply, Delete, EventNote, StatusWrite
 from switchyard.core.world import Pool, Settings, Unreadable, Workload, World
 from switchyard.engine.ports import Conflict, Denied, Failed, NotSynced, Observed, WriteResult, Written
+from switchyard.engine.signals import Outside
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class IndexReader:
     memory: WatchMemory
     settings: Settings
     missing: tuple[str, ...] = ("the first list of every kind",)
+    outside: Outside = field(default_factory=Outside)
 
     def snapshot(self, now: datetime) -> World | NotSynced:
         if not self.memory.is_complete:
@@ -69,6 +71,9 @@ class IndexReader:
             namespaces={entry.name: entry.value for entry in self.memory.entries(NAMESPACES.plural)},
             settings=self.settings,
             quotas=tuple(self._values(RESOURCE_QUOTAS)),
+            signals=dict(self.outside.signals),
+            learned=dict(self.outside.learned),
+            prices=dict(self.outside.prices),
         )
 
     def _values(self, resource: Resource) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Asks each metric source now and then whether it answers. Nothing else is asked of them in this release."""
+"""Asks each metric source now and then whether it answers. What they measure is asked elsewhere."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ logger = logging.getLogger(__name__)
 
 PROBE_INTERVAL_SECONDS = 30.0
 PROBE_TIMEOUT_SECONDS = 10.0
-# a constant: no text from anywhere becomes part of a query
-_PROBE_PATH = "/api/v1/query?query=vector(1)"
+# constants: no text from anywhere becomes part of a query
+_PROBE_PATHS = {"prometheus": "/api/v1/query?query=vector(1)", "opencost": "/metrics"}
 
 
 async def probe(session: aiohttp.ClientSession, source: MetricSource) -> str:
-    """Empty when the source answers a query, else why not. Never the body: it could be anything."""
+    """Empty when the source answers, else why not. Never the body: it could be anything."""
     headers = {}
     try:
         if source.token_file:
             token = await asyncio.to_thread(Path(source.token_file).read_text)
             headers["Authorization"] = f"Bearer {token.strip()}"
-        async with session.get(source.url + _PROBE_PATH, headers=headers, allow_redirects=False) as response:
+        async with session.get(
+            source.url + _PROBE_PATHS[source.type], headers=headers, allow_redirects=False
+        ) as response:
             return "" if response.status == 200 else f"HTTP {response.status}"
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return type(error).__name__

@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from switchyard.api import Duration
+from switchyard.engine.query_templates import judge_template
 
 # Whoever controls what answers here controls credentials of the machine (cloud metadata services).
 _FORBIDDEN_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data"})
 _OWN_CREDENTIALS = "/var/run/secrets/kubernetes.io/"
+
+
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
 class SettingsError(ValueError):
@@ -29,12 +33,21 @@ class _Section(BaseModel):
 
 
 class MetricSource(_Section):
-    """A place where measurements can be asked for. This release checks that it answers, and no more."""
+    """A place where measurements can be asked for.
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-    type: Literal["prometheus"] = "prometheus"
+    prometheus: a server that answers queries. opencost: OpenCost itself, whose /metrics tells prices.
+    """
+
+    name: _Name
+    type: Literal["prometheus", "opencost"] = "prometheus"
     url: str
     token_file: str | None = None
+    interval: Duration | None = None  # between two looks; default: signalInterval, 5m for opencost
+
+    @field_validator("interval")
+    @classmethod
+    def _judge_interval(cls, interval: Duration | None) -> Duration | None:
+        return None if interval is None else _judge_pause(interval)
 
     @field_validator("url")
     @classmethod
@@ -63,12 +76,35 @@ class MetricSource(_Section):
         return path
 
 
+class MetricTemplate(_Section):
+    """A query that workloads may name as their demand's signal; admins write it, tenants only name it."""
+
+    name: _Name
+    query: Annotated[str, Field(min_length=1, max_length=2000)]
+    unit: Literal["requestsPerSecond", "requestsPerMinute"] = "requestsPerSecond"
+
+    @field_validator("query")
+    @classmethod
+    def _judge_query(cls, query: str) -> str:
+        judge_template(query)
+        return query
+
+
+class Prices(_Section):
+    """Where prices of devices come from, when not from the pools themselves."""
+
+    source: _Name
+
+
 class OperatorSettings(_Section):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     price_max_age_days: Annotated[int, Field(ge=1, le=3650)] = 90
     resync: Duration = Duration("60s")
     concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     metric_sources: Annotated[tuple[MetricSource, ...], Field(max_length=32)] = ()
+    metric_templates: Annotated[tuple[MetricTemplate, ...], Field(max_length=64)] = ()
+    signal_interval: Duration = Duration("15s")
+    prices: Prices | None = None
 
     @field_validator("resync")
     @classmethod
@@ -77,14 +113,32 @@ class OperatorSettings(_Section):
             raise ValueError("give 5s to 1h")
         return resync
 
+    @field_validator("signal_interval")
+    @classmethod
+    def _judge_signal_interval(cls, interval: Duration) -> Duration:
+        return _judge_pause(interval)
+
     @field_validator("metric_sources")
     @classmethod
     def _judge_names(cls, sources: tuple[MetricSource, ...]) -> tuple[MetricSource, ...]:
-        names = [source.name for source in sources]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"each source needs a name of its own; given twice: {', '.join(twice)}")
+        _judge_unique("source", [source.name for source in sources])
         return sources
+
+    @field_validator("metric_templates")
+    @classmethod
+    def _judge_template_names(cls, templates: tuple[MetricTemplate, ...]) -> tuple[MetricTemplate, ...]:
+        _judge_unique("template", [template.name for template in templates])
+        return templates
+
+    @field_validator("prices")
+    @classmethod
+    def _judge_price_source(cls, prices: Prices | None, info: ValidationInfo) -> Prices | None:
+        names = [source.name for source in info.data.get("metric_sources", ())]
+        # with unusable sources there is a message already, and no list to compare with
+        if prices is not None and "metric_sources" in info.data and prices.source not in names:
+            known = ", ".join(names) or "none"
+            raise ValueError(f"metricSources has no {prices.source}; there are: {known}")
+        return prices
 
 
 def parse_settings(document: Any) -> OperatorSettings:
@@ -108,6 +162,18 @@ def _sentence(problem: Any) -> str:
         return f"{path}: must be given"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{path}: {problem['input']!r}: {message}"
+
+
+def _judge_pause(interval: Duration) -> Duration:
+    if not 1 <= interval.seconds <= 600:
+        raise ValueError("give 1s to 10m")
+    return interval
+
+
+def _judge_unique(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"each {what} needs a name of its own; given twice: {', '.join(twice)}")
 
 
 def _is_link_local(host: str) -> bool:
