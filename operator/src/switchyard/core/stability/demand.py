@@ -6,9 +6,11 @@
     never measured, the spec gives a rate      Planned    that rate
     never measured, no rate                    None       minReplicas
 
-What was measured is rounded to three significant digits, and what is stored stays while the new figure is
-within five percent of it. So small changes neither write a status nor move a replica, and a restart plans
-with the same figures: all that is remembered is `status.demand`.
+What was measured is rounded to three significant digits, and what is stored stays while the new figure lies
+in a dead band around it: five percent, or 1/sqrt(n) where the window saw only n requests, which is as far as
+chance alone carries a count (the standard deviation of a Poisson process). So small changes neither write a
+status nor move a replica, and a restart plans with the same figures: all that is remembered is
+`status.demand`.
 """
 
 from __future__ import annotations
@@ -29,9 +31,12 @@ from switchyard.core.stability.moments import later_by, read_moment
 from switchyard.core.world import SignalReading
 
 CURRENT_FOR_SECONDS = 300.0  # a reading older than this is missing
-DEAD_BAND_RATIO = 0.05  # a new figure closer than this to the stored one changes nothing
+DEAD_BAND_RATIO = 0.05
+WINDOW_SECONDS = 300.0  # of a signal that does not say
 DEFAULT_TOKEN_CV = 1.0  # of measured sizes, of which only the mean is known
 
+_PLACES = 6  # after the point; a rate below is none
+_HIGHEST_RATE = 1e9  # what a spec could state at most; more is an error of measurement
 _MEASURED = frozenset({"Signal", "LastKnown"})
 _CONDITION = "SignalsAvailable"
 
@@ -100,6 +105,12 @@ def describe_problem(signal: SignalReading | None) -> str:
     return "the query for the request rate is not answered any more"
 
 
+def dead_band_ratio(rate: float, demand: Demand) -> float:
+    """How far a figure measured at that rate may lie from the stored one, as a share of the larger."""
+    requests = rate * (demand.window.seconds if demand.window else WINDOW_SECONDS)
+    return max(DEAD_BAND_RATIO, 1 / math.sqrt(requests)) if requests > 1 else 1.0
+
+
 def _follow(
     demand: Demand,
     signal: SignalReading,
@@ -108,9 +119,11 @@ def _follow(
 ) -> DemandPlan:
     rate, observed_at = measured
     before = stored if stored is not None and stored.source in _MEASURED else None
-    kept_rate = _steady(_round(rate), before.requests_per_second if before else None)
-    prompt = _measured_size(signal.input_tokens, before.input_tokens if before else None)
-    answer = _measured_size(signal.output_tokens, before.output_tokens if before else None)
+    stored_rate = before.requests_per_second if before else None
+    band = dead_band_ratio(max(rate, _number(stored_rate) or 0.0), demand)
+    kept_rate = _steady(_round(rate), stored_rate, band)
+    prompt = _measured_size(signal.input_tokens, before.input_tokens if before else None, band)
+    answer = _measured_size(signal.output_tokens, before.output_tokens if before else None, band)
     is_same = (
         before is not None
         and before.source == "Signal"
@@ -177,18 +190,18 @@ def _size(stated: TokenLength | None, measured: str | None) -> tuple[float, floa
     return (float(stated.mean), float(stated.cv)) if stated else None
 
 
-def _measured_size(value: float | None, stored: str | None) -> str | None:
+def _measured_size(value: float | None, stored: str | None, band: float) -> str | None:
     """Tokens of a request; the stored figure where none was measured, as when no request ended of late."""
     usable = _usable(value)
-    return stored if not usable else _steady(_round(usable), stored)
+    return stored if not usable else _steady(_round(usable), stored, band)
 
 
-def _steady(new: str, stored: str | None) -> str:
+def _steady(new: str, stored: str | None, band: float) -> str:
     """The stored figure while the new one is within the dead band around it, else the new one."""
     before = _number(stored)
     if stored is None or before is None:
         return new
-    return stored if abs(float(new) - before) <= DEAD_BAND_RATIO * abs(before) else new
+    return stored if abs(float(new) - before) <= band * max(before, float(new)) else new
 
 
 def _measured_rate(signal: SignalReading | None) -> tuple[float, datetime] | None:
@@ -199,7 +212,7 @@ def _measured_rate(signal: SignalReading | None) -> tuple[float, datetime] | Non
 
 
 def _usable(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) and value >= 0 else None
+    return value if value is not None and 0 <= value <= _HIGHEST_RATE else None
 
 
 def _number(text: str | None) -> float | None:
@@ -210,8 +223,13 @@ def _number(text: str | None) -> float | None:
 
 
 def _round(value: float) -> str:
-    return f"{Decimal(f'{value:.3g}'):f}"
+    return _plain(float(f"{value:.3g}"))
 
 
 def _write(value: float) -> str:
-    return f"{Decimal(f'{value:.6g}'):f}"
+    return _plain(float(f"{value:.6g}"))
+
+
+def _plain(value: float) -> str:
+    text = f"{Decimal(repr(value)):.{_PLACES}f}"
+    return text.rstrip("0").rstrip(".")
