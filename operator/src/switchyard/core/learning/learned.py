@@ -1,4 +1,4 @@
-"""What was learned of an engine from its own metrics."""
+"""A latency profile that was learned, as the status shows it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from switchyard.core.placement.tokens import TokensProfile
+from switchyard.core.placement.latency import TokensProfile
 
-LearnedState = Literal["Proposed", "Used", "Insufficient"]
+State = Literal["Proposed", "Used", "Insufficient"]
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedProfile:
-    """A profile of one variant on one pool, and how far it can be trusted.
+    """What was learned of a variant on a pool. `tokens` None: nothing yet, `message` says what is missing.
 
-    `tokens` None: too little was seen; `message` says what is missing. `relative_error`: of the predicted
-    iteration times in windows that the fit did not use.
+    `samples` counts windows with their weights. `relative_error` is that of iteration times on windows that
+    the fit was not told. Used: placement takes it; Proposed: a person decides.
     """
 
     variant: str
@@ -24,6 +24,6 @@ class LearnedProfile:
     tokens: TokensProfile | None
     samples: int
     relative_error: float | None
-    learned_at: datetime | None
-    state: LearnedState = "Insufficient"
-    message: str = ""
+    learned_at: datetime
+    state: State
+    message: str
