@@ -32,6 +32,7 @@ from switchyard.adapters.metric_sources import MetricSourceProbe
 from switchyard.adapters.metrics import Metrics
 from switchyard.adapters.observed import WatchMemory
 from switchyard.adapters.resources import POOLS, WORKLOADS
+from switchyard.adapters.signals.collector import SignalCollector
 from switchyard.api import GROUP, VERSION
 from switchyard.core.decide import decide
 from switchyard.core.world import Settings
@@ -105,6 +106,14 @@ class Operator:
             settings=LoopSettings(settings.resync.seconds, settings.concurrency),
             may_act=self._may_act,
         )
+        self.collector = SignalCollector(
+            self.reader.snapshot,
+            settings,
+            self.reader.outside,
+            self.clock,
+            wake=self.debounce.trigger,
+            may_act=self._may_act,
+        )
         self.probe = MetricSourceProbe(settings.metric_sources, self.metrics.set_source_up)
         self.health = Health(
             self.metrics,
@@ -135,6 +144,7 @@ class Operator:
             "loop": self._loop_while_leading(),
             "audit": self.audit.run(),
             "metric sources": self.probe.run(),
+            "signals": self.collector.run(),
             "signal": self._wait_for_stop(),
         }
         if self.options.is_electing:
