@@ -14,6 +14,7 @@ from itertools import pairwise
 from switchyard.core.placement.cost_curve import Name, Offer, Segment, cost_at, count_replicas, trace_cost
 
 _TIE_RATIO = 1e-9
+_STRIPES = 64  # of the demand, in which curves that can't be cheapest are found quickly
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class PriceTurn:
 def find_reigns(offers: Iterable[Offer], lowest: float, highest: float) -> tuple[Reign, ...]:
     """Who is cheapest over a range of demand, without gaps, in order."""
     traces = {each.name: trace_cost(each, lowest, highest) for each in offers}
-    return merge_traces(traces, lowest, highest)
+    return merge_traces(_drop_hopeless(traces, lowest, highest), lowest, highest)
 
 
 def merge_traces(
@@ -118,6 +119,39 @@ def find_price_turns(offers: Sequence[Offer], demand: float) -> tuple[PriceTurn,
             at, after = min(rises)
             turns.append(PriceTurn(pool, at, price, now.name, after, is_rise=True))
     return tuple(turns)
+
+
+def _drop_hopeless(
+    traces: Mapping[Name, Sequence[Segment]], lowest: float, highest: float
+) -> dict[Name, Sequence[Segment]]:
+    """The curves that may be cheapest somewhere: the others are dearer than one of these in every stripe."""
+    width = (highest - lowest) / _STRIPES
+    least: dict[Name, list[float]] = {}
+    ceiling = [math.inf] * _STRIPES
+    for name, segments in traces.items():
+        lows, highs, covered = [math.inf] * _STRIPES, [0.0] * _STRIPES, [0.0] * _STRIPES
+        for each in segments:
+            first = int((each.demand_from - lowest) / width)
+            for stripe in range(max(0, first - 1), min(_STRIPES, int((each.demand_to - lowest) / width) + 2)):
+                start = max(each.demand_from, lowest + stripe * width)
+                end = min(each.demand_to, lowest + (stripe + 1) * width)
+                if end > start:
+                    costs = (each.cost_at(start), each.cost_at(end))
+                    lows[stripe] = min(lows[stripe], *costs)
+                    highs[stripe] = max(highs[stripe], *costs)
+                    covered[stripe] += end - start
+        least[name] = lows
+        for stripe in range(_STRIPES):
+            if covered[stripe] >= width * (1 - _TIE_RATIO):
+                ceiling[stripe] = min(ceiling[stripe], highs[stripe])
+    return {
+        name: traces[name]
+        for name, lows in least.items()
+        if any(
+            low < math.inf and (low <= most or _is_tie(low, most))
+            for low, most in zip(lows, ceiling, strict=True)
+        )
+    }
 
 
 def _price_line(offer: Offer, demand: float, pool: str) -> tuple[float, float]:
