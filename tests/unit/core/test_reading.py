@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.core.worlds import pool, variant, workload
 
 from switchyard.catalog import load_catalog
@@ -18,7 +20,9 @@ from switchyard.core.placement.facts import (
     WorkloadFacts,
 )
 from switchyard.core.placement.latency import Objective, TokensProfile, Traffic
+from switchyard.core.placement.linear_profile import convert_linear
 from switchyard.core.placement.reading import read_pool, read_workload
+from switchyard.core.placement.tokens import saturation_rate
 from switchyard.core.world import PriceReading
 
 CATALOG = load_catalog()
@@ -267,7 +271,53 @@ def test_a_tokens_profile_is_read_in_seconds() -> None:
     )
 
 
+LINEAR = {
+    "decodeAlpha": "20ms",
+    "decodeBeta": "400us",
+    "prefillGamma": "5ms",
+    "prefillDelta": "100us",
+    "maxBatch": 64,
+}
+
+
+def test_the_form_of_other_tools_is_read_as_tokens() -> None:
+    assert profile_of(linear=LINEAR) == (TokensProfile(0.02, 400e-6, 100e-6, max_batch=64), "")
+
+
+def test_what_a_prefill_takes_beyond_a_token_is_laid_on_the_prompt() -> None:
+    demand = {"requestsPerSecond": "1", "inputTokens": {"mean": "1000"}, "outputTokens": {"mean": "10"}}
+    slow = variant(profile={"linear": {**LINEAR, "prefillGamma": "70ms"}})
+    (found,) = facts(demand=demand, variants=[slow]).variants
+    assert isinstance(found.profile, TokensProfile)
+    assert found.profile.per_prefill_token_seconds == pytest.approx(150e-6)
+
+
+ENGINES = st.fixed_dictionaries(
+    {
+        "decode_alpha_seconds": st.floats(1e-3, 0.1),
+        "decode_beta_seconds": st.floats(1e-6, 1e-2),
+        "prefill_gamma_seconds": st.floats(0, 0.2),
+        "prefill_delta_seconds": st.floats(1e-6, 1e-3),
+        "max_batch": st.integers(1, 512),
+    }
+)
+
+
+@given(engine=ENGINES, prompt=st.integers(1, 5000), answer=st.integers(1, 1000))
+def test_a_converted_engine_carries_no_more_than_the_published_one(
+    engine: dict[str, Any], prompt: int, answer: int
+) -> None:
+    batch = engine["max_batch"]
+    prefill_seconds = engine["prefill_gamma_seconds"] + engine["prefill_delta_seconds"] * prompt * batch
+    token_seconds = engine["decode_alpha_seconds"] + engine["decode_beta_seconds"] * batch
+    published_seconds = prefill_seconds + (answer - 1) * token_seconds
+    converted = convert_linear(**engine, input_mean=prompt)
+    rate = saturation_rate(converted, Traffic(prompt, 0, answer, 0))
+    assert rate <= batch / published_seconds * (1 + 1e-9)
+
+
 IMPOSSIBLE = {
+    "an engine of no time": ({"linear": {**LINEAR, "decodeAlpha": "0s"}}, "decodeAlpha"),
     "an iteration of nothing": ({"tokens": {**ENGINE, "iteration": "0s"}}, "iteration"),
     "a server of no time": ({"concurrency": {"slots": 1, "base": "0s"}}, "base"),
     "two points at one rate": (

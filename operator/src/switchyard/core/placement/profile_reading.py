@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from switchyard.api.profile import Concurrency, Profile, Tokens
+from switchyard.api.profile import Concurrency, Linear, Profile, Tokens
 from switchyard.api.profile import LoadPoint as WrittenPoint
 from switchyard.core.placement.latency import (
     ConcurrencyProfile,
@@ -10,13 +10,19 @@ from switchyard.core.placement.latency import (
     PointsProfile,
     TokensProfile,
 )
+from switchyard.core.placement.linear_profile import convert_linear
 from switchyard.core.placement.load_curve import LoadPoint
 
 
-def read_profile(profile: Profile) -> LatencyProfile | None:
-    """The model of a profile; None when it has none. Raises ProfileError for one that no server can have."""
+def read_profile(profile: Profile, input_mean: float | None = None) -> LatencyProfile | None:
+    """The model of a profile; None when it has none. Raises ProfileError for one that no server can have.
+
+    `input_mean`: tokens of a prompt, where they are known.
+    """
     if profile.tokens is not None:
         return read_tokens(profile.tokens)
+    if profile.linear is not None:
+        return _read_linear(profile.linear, input_mean)
     if profile.concurrency is not None:
         return _read_concurrency(profile.concurrency)
     if profile.points:
@@ -35,6 +41,17 @@ def read_tokens(shape: Tokens) -> TokensProfile:
         max_batched_tokens=shape.max_batched_tokens,
         cache_tokens=shape.cache_tokens,
         prefix_hit_ratio=float(shape.prefix_hit_ratio),
+    )
+
+
+def _read_linear(shape: Linear, input_mean: float | None) -> TokensProfile:
+    return convert_linear(
+        decode_alpha_seconds=shape.decode_alpha.seconds,
+        decode_beta_seconds=shape.decode_beta.seconds,
+        prefill_gamma_seconds=shape.prefill_gamma.seconds,
+        prefill_delta_seconds=shape.prefill_delta.seconds,
+        max_batch=shape.max_batch,
+        input_mean=input_mean,
     )
 
 

@@ -92,6 +92,7 @@ def read_workload(workload: Workload, demand: DemandReading | None = None) -> Wo
     """
     spec = workload.spec
     mean_rate, peak_rate, source = _rates(spec.demand, demand)
+    traffic = _traffic(spec.demand, demand)
     constraints, scaling, budget, policy = spec.constraints, spec.scaling, spec.budget, spec.placement
     spread = constraints.spread if constraints else None
     spot = constraints.spot if constraints else None
@@ -103,7 +104,7 @@ def read_workload(workload: Workload, demand: DemandReading | None = None) -> Wo
         peak_rate=peak_rate,
         mean_rate=mean_rate,
         objectives=_objectives(spec.objectives),
-        variants=tuple(_variant(each) for each in spec.variants),
+        variants=tuple(_variant(each, traffic) for each in spec.variants),
         memory_bytes=int(model.memory.value) if model and model.memory else None,
         budget_per_hour=budget.per_hour if budget else None,
         budget_per_thousand=budget.per_thousand_requests if budget else None,
@@ -118,7 +119,7 @@ def read_workload(workload: Workload, demand: DemandReading | None = None) -> Wo
         headroom_percent=scaling.headroom_percent,
         demand_source=source,
         signal=_demand_signal(spec),
-        traffic=_traffic(spec.demand, demand),
+        traffic=traffic,
         mode=policy.mode,
         migration=policy.migration,
         min_saving_ratio=policy.min_saving_percent / 100,
@@ -194,10 +195,11 @@ def _fallback(written: Fallback) -> FallbackFacts:
     return FallbackFacts(written.variant, None if relaxed is None else _objectives(relaxed))
 
 
-def _variant(variant: Variant) -> VariantFacts:
+def _variant(variant: Variant, traffic: Traffic | None) -> VariantFacts:
     profile, problem = None, ""
+    input_mean = traffic.input_mean if traffic else None
     try:
-        profile = read_profile(variant.profile) if variant.profile else None
+        profile = read_profile(variant.profile, input_mean) if variant.profile else None
     except ProfileError as error:
         problem = f"has a profile that cannot be: {error}"
     return VariantFacts(

@@ -1,0 +1,36 @@
+"""The alpha, beta, gamma, delta form in which other tools publish engines, as a tokens profile.
+
+With n sequences a token takes alpha + beta n, and a prefill of n prompts of I tokens gamma + delta I n
+(Inferno optimizer, pkg/analyzer/queueanalyzer.go). A request of O answer tokens so takes
+gamma + delta I n + (O - 1) (alpha + beta n), and n of them are served in that time.
+"""
+
+from __future__ import annotations
+
+from switchyard.core.errors import ProfileError
+from switchyard.core.placement.tokens import TokensProfile
+
+
+def convert_linear(
+    *,
+    decode_alpha_seconds: float,
+    decode_beta_seconds: float,
+    prefill_gamma_seconds: float,
+    prefill_delta_seconds: float,
+    max_batch: int,
+    input_mean: float | None = None,
+) -> TokensProfile:
+    """The tokens profile of the same engine, never faster than what was published.
+
+    A prefill shares its iteration with decoding, whose alpha is paid anyhow; what gamma takes beyond it is
+    laid on the prompt's tokens, `input_mean` of them. Raises ProfileError for what no engine can have.
+    """
+    if decode_alpha_seconds <= 0:
+        raise ProfileError(f"decodeAlpha is {decode_alpha_seconds} s: a token takes some time, above 0")
+    beyond_seconds = max(0.0, prefill_gamma_seconds - decode_alpha_seconds)
+    return TokensProfile(
+        iteration_seconds=decode_alpha_seconds,
+        per_sequence_seconds=decode_beta_seconds,
+        per_prefill_token_seconds=prefill_delta_seconds + beyond_seconds / max(1.0, input_mean or 1.0),
+        max_batch=max_batch,
+    )
