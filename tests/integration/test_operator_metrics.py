@@ -14,7 +14,8 @@ from switchyard.adapters import metric_catalog as catalog
 from switchyard.adapters.audit import WatchAudit
 from switchyard.adapters.metrics import Metrics
 from switchyard.core.decisions import Decisions, ObjectDecision, StatusWrite
-from switchyard.core.world import Meta, Pool, Workload, World
+from switchyard.core.world import Advice, Meta, Pool, Workload, World
+from switchyard.engine.advisor import AdviceReport
 from switchyard.engine.ports import LoopReport
 
 from .operator_fakes import FakeApi, memory_with
@@ -23,6 +24,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POOL_STATUS = {
     "devices": {"total": 8, "allocatable": 7, "used": 3, "unhealthy": 1, "reservedIdle": 0},
     "cost": {"devicePerHour": "1.25", "price": "1.20"},
+    "wastePerHour": "2.40",
+    "backOff": {"reason": "PoolBackOff", "failures": 2, "until": "2026-01-01T00:10:00Z"},
     "conditions": [{"type": "Ready", "status": "True", "reason": "Ready"}],
 }
 WORKLOAD_STATUS = {
@@ -30,11 +33,14 @@ WORKLOAD_STATUS = {
     "readyReplicas": 2,
     "costPerHour": "3.75",
     "placements": [{"variant": "small", "pool": "l4", "devices": 3}],
+    "demand": {"requestsPerSecond": "18.3", "source": "Signal"},
+    "recommendation": {"savingPerHour": "4.00", "payback": "45m", "settled": True},
     "rejected": [{"variant": "small", "pool": f"p{n}", "reason": "NoCapacity"} for n in range(5)],
     "conditions": [
         {"type": "Ready", "status": "True"},
         {"type": "ObjectivesMet", "status": "Unknown"},
         {"type": "Placed", "status": "False"},
+        {"type": "SignalsAvailable", "status": "True"},
     ],
 }
 
@@ -76,6 +82,32 @@ def test_pools_and_workloads_are_shown_as_their_status_says() -> None:
     assert value(metrics, "switchyard_workload_condition", **chat, condition="Placed") == 0
     assert value(metrics, "switchyard_workload_devices", **chat, variant="small", pool="l4") == 3
     assert value(metrics, "switchyard_workload_rejected_candidates", **chat, reason="NoCapacity") == 5
+    assert value(metrics, "switchyard_workload_demand_requests_per_second", **chat, source="Signal") == 18.3
+    assert value(metrics, "switchyard_recommendation_saving_per_hour", **chat) == 4
+    assert value(metrics, "switchyard_recommendation_payback_seconds", **chat) == 2700
+    assert value(metrics, "switchyard_workload_condition", **chat, condition="SignalsAvailable") == 1
+    assert value(metrics, "switchyard_pool_waste_per_hour", pool="l4") == 2.4
+    assert value(metrics, "switchyard_pool_back_off_failures", pool="l4", reason="PoolBackOff") == 2
+
+
+def test_a_recommendation_is_shown_when_it_is_settled() -> None:
+    metrics = Metrics()
+    observed = {**WORKLOAD_STATUS, "recommendation": {"savingPerHour": "4.00", "settled": False}}
+    metrics.loop_finished(report(workloads={"chat": observed}))
+    assert not [name for name, _ in samples(metrics) if name.startswith("switchyard_recommendation")]
+
+
+def test_searches_for_advice_are_counted_with_the_gap_of_the_last_plan() -> None:
+    metrics = Metrics()
+    metrics.advice_finished(AdviceReport(0.4, Advice(NOW, gap_ratio=0.02)))
+    metrics.advice_finished(AdviceReport(0.6, None, "ValueError: x"))
+    assert value(metrics, "switchyard_placement_gap_ratio") == 0.02
+    assert value(metrics, "switchyard_advice_searches_total", result="found") == 1
+    assert value(metrics, "switchyard_advice_searches_total", result="failed") == 1
+    assert value(metrics, "switchyard_advice_duration_seconds_sum") == 1.0
+    metrics.advice_finished(AdviceReport(0.1, Advice(NOW)))
+    unproven = value(metrics, "switchyard_placement_gap_ratio")
+    assert unproven != unproven  # noqa: PLR0124 - NaN
 
 
 def test_an_unknown_condition_is_neither_true_nor_false() -> None:
@@ -100,7 +132,9 @@ def test_series_disappear_with_their_object() -> None:
     metrics.loop_finished(report(pools={"l4": POOL_STATUS}, workloads={"chat": WORKLOAD_STATUS}))
     metrics.loop_finished(report())
     assert not [
-        name for name, _ in samples(metrics) if name.startswith(("switchyard_workload", "switchyard_pool"))
+        name
+        for name, _ in samples(metrics)
+        if name.startswith(("switchyard_workload", "switchyard_pool", "switchyard_recommendation"))
     ]
 
 
@@ -142,7 +176,7 @@ def test_the_number_of_series_per_object_is_bounded() -> None:
     count = 50
     metrics.loop_finished(report(workloads={f"w{n}": WORKLOAD_STATUS for n in range(count)}))
     per_object = [labels for name, labels in samples(metrics) if name.startswith("switchyard_workload")]
-    assert len(per_object) <= 9 * count
+    assert len(per_object) <= 11 * count
 
 
 def every_metric() -> Metrics:
@@ -153,6 +187,7 @@ def every_metric() -> Metrics:
     metrics.follow_watches(WatchAudit(api, memory))  # type: ignore[arg-type]
     metrics.follow_leadership(lambda: True)
     metrics.set_source_up("main", False)
+    metrics.advice_finished(AdviceReport(0.4, Advice(NOW, gap_ratio=0.02)))
     metrics.loop_waits(())
     metrics.loop_finished(
         report(

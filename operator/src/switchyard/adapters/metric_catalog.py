@@ -96,6 +96,23 @@ SOURCE_UP = MetricSpec(
     ("source",),
     "stable",
 )
+ADVICE_DURATION = MetricSpec(
+    "switchyard_advice_duration_seconds",
+    "histogram",
+    "Time of one search for the plan that would be best if everything could be placed anew.",
+)
+ADVICE_SEARCHES = MetricSpec(
+    "switchyard_advice_searches_total",
+    "counter",
+    "Searches for that plan by result: found, failed (a bug, see the log; the last plan stays).",
+    ("result",),
+)
+PLACEMENT_GAP = MetricSpec(
+    "switchyard_placement_gap_ratio",
+    "gauge",
+    "How far the cost of the last plan found so can lie above the optimum, as a share of it; NaN while "
+    "nothing is proven.",
+)
 BUILD_INFO = MetricSpec(
     "switchyard_build_info", "gauge", "Always 1; the version is the label.", ("version",), "stable"
 )
@@ -121,7 +138,7 @@ WORKLOAD_READY = MetricSpec(
 WORKLOAD_CONDITION = MetricSpec(
     "switchyard_workload_condition",
     "gauge",
-    "1 when the condition (Ready, Placed, ObjectivesMet, WithinBudget) is True, "
+    "1 when the condition (Ready, Placed, ObjectivesMet, WithinBudget, SignalsAvailable) is True, "
     "0 when False, NaN when Unknown.",
     (*_WORKLOAD, "condition"),
     "stable",
@@ -138,6 +155,27 @@ WORKLOAD_REJECTED = MetricSpec(
     "Pairs of variant and pool that were not chosen, by reason.",
     (*_WORKLOAD, "reason"),
 )
+WORKLOAD_DEMAND = MetricSpec(
+    "switchyard_workload_demand_requests_per_second",
+    "gauge",
+    "Mean demand that is planned for, by how it is known: Planned, Signal, LastKnown, None.",
+    (*_WORKLOAD, "source"),
+)
+RECOMMENDATION_SAVING = MetricSpec(
+    "switchyard_recommendation_saving_per_hour",
+    "gauge",
+    "What the recommended placement would save per hour, in the currency of the operator's settings; only "
+    "while it is settled.",
+    _WORKLOAD,
+    "stable",
+)
+RECOMMENDATION_PAYBACK = MetricSpec(
+    "switchyard_recommendation_payback_seconds",
+    "gauge",
+    "Time in which that saving repays the change.",
+    _WORKLOAD,
+    "stable",
+)
 POOL_DEVICES = MetricSpec(
     "switchyard_pool_devices",
     "gauge",
@@ -151,6 +189,21 @@ POOL_COST = MetricSpec(
     "Cost of one device of a pool for an hour, in the currency of the operator's settings.",
     ("pool",),
     "stable",
+)
+POOL_WASTE = MetricSpec(
+    "switchyard_pool_waste_per_hour",
+    "gauge",
+    "What reserved or owned devices of a pool that nobody uses cost per hour, in the currency of the "
+    "operator's settings.",
+    ("pool",),
+    "stable",
+)
+POOL_BACK_OFF = MetricSpec(
+    "switchyard_pool_back_off_failures",
+    "gauge",
+    "Failures in a row of a pool that is closed to new placements for a while, or on trial after that, by "
+    "reason.",
+    ("pool", "reason"),
 )
 POOL_CONDITION = MetricSpec(
     "switchyard_pool_condition",
@@ -173,6 +226,9 @@ OPERATOR_METRICS = (
     WRITES_HELD_BACK,
     DECISIONS,
     SOURCE_UP,
+    ADVICE_DURATION,
+    ADVICE_SEARCHES,
+    PLACEMENT_GAP,
     BUILD_INFO,
 )
 OBJECT_METRICS = (
@@ -182,8 +238,13 @@ OBJECT_METRICS = (
     WORKLOAD_CONDITION,
     WORKLOAD_DEVICES,
     WORKLOAD_REJECTED,
+    WORKLOAD_DEMAND,
+    RECOMMENDATION_SAVING,
+    RECOMMENDATION_PAYBACK,
     POOL_DEVICES,
     POOL_COST,
+    POOL_WASTE,
+    POOL_BACK_OFF,
     POOL_CONDITION,
 )
 ALL_METRICS = (*OPERATOR_METRICS, *OBJECT_METRICS)

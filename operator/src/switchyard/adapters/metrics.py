@@ -28,10 +28,13 @@ from switchyard.adapters import metric_catalog as catalog
 from switchyard.adapters.audit import WatchAudit
 from switchyard.adapters.metric_catalog import MetricSpec
 from switchyard.adapters.resources import WATCHED
+from switchyard.api import Duration
+from switchyard.engine.advisor import AdviceReport
 from switchyard.engine.ports import LoopReport
 
 Statuses = Mapping[tuple[str, str, str], Mapping[str, Any]]  # kind, namespace, name -> status as in YAML
 
+_WORKLOAD_CONDITIONS = frozenset({"Ready", "Placed", "ObjectivesMet", "WithinBudget", "SignalsAvailable"})
 _CONDITION_VALUES = {"True": 1.0, "False": 0.0}
 
 
@@ -58,6 +61,15 @@ class Metrics:
         self._failing = self._gauge(catalog.WRITES_HELD_BACK)
         self._leader = self._gauge(catalog.IS_LEADER)
         self._sources = self._gauge(catalog.SOURCE_UP)
+        self._advice_duration = Histogram(
+            catalog.ADVICE_DURATION.name,
+            catalog.ADVICE_DURATION.help,
+            buckets=catalog.LOOP_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._searches = self._counter(catalog.ADVICE_SEARCHES)
+        self._gap = self._gauge(catalog.PLACEMENT_GAP)
+        self._gap.set(float("nan"))
         self._gauge(catalog.BUILD_INFO).labels(importlib.metadata.version("switchyard")).set(1)
         self._gauge(catalog.LOOP_AGE).set_function(self.loop_age_seconds)
         self.registry.register(_ObjectCollector(self))
@@ -86,6 +98,13 @@ class Metrics:
         self._loops.labels("waiting").inc()
 
     # -- told by others
+
+    def advice_finished(self, report: AdviceReport) -> None:
+        self._advice_duration.observe(report.duration_seconds)
+        self._searches.labels("found" if report.advice is not None else "failed").inc()
+        if report.advice is not None:
+            gap = report.advice.gap_ratio
+            self._gap.set(float("nan") if gap is None else gap)
 
     def follow_leadership(self, may_act: Callable[[], bool]) -> None:
         """Serve at each scrape whether this replica may act at that moment."""
@@ -153,6 +172,11 @@ def _pool_samples(
     cost = (status.get("cost") or {}).get("devicePerHour")
     if cost is not None:
         yield catalog.POOL_COST, (name,), float(cost)
+    if status.get("wastePerHour") is not None:
+        yield catalog.POOL_WASTE, (name,), float(status["wastePerHour"])
+    back_off = status.get("backOff")
+    if back_off:
+        yield catalog.POOL_BACK_OFF, (name, str(back_off["reason"])), float(back_off.get("failures") or 0)
     for condition, value in _conditions(status):
         yield catalog.POOL_CONDITION, (name, condition), value
 
@@ -173,8 +197,16 @@ def _workload_samples(
     rejected = Tally(str(candidate["reason"]) for candidate in status.get("rejected") or ())
     for reason, count in rejected.items():
         yield catalog.WORKLOAD_REJECTED, (*key, reason), float(count)
+    demand, recommendation = status.get("demand"), status.get("recommendation")
+    if demand:
+        rate = float(demand.get("requestsPerSecond") or 0)
+        yield catalog.WORKLOAD_DEMAND, (*key, str(demand.get("source") or "Planned")), rate
+    if recommendation and recommendation.get("settled"):
+        yield catalog.RECOMMENDATION_SAVING, key, float(recommendation.get("savingPerHour") or 0)
+        payback = Duration(recommendation.get("payback") or "0s")
+        yield catalog.RECOMMENDATION_PAYBACK, key, payback.seconds
     for condition, value in _conditions(status):
-        if condition in ("Ready", "Placed", "ObjectivesMet", "WithinBudget"):
+        if condition in _WORKLOAD_CONDITIONS:
             yield catalog.WORKLOAD_CONDITION, (*key, condition), value
 
 
