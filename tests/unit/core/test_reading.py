@@ -19,7 +19,14 @@ from switchyard.core.placement.facts import (
     SignalFacts,
     WorkloadFacts,
 )
-from switchyard.core.placement.latency import Objective, TokensProfile, Traffic
+from switchyard.core.placement.latency import (
+    Objective,
+    Percentiles,
+    TokensProfile,
+    Traffic,
+    describe_gap,
+    predict,
+)
 from switchyard.core.placement.linear_profile import convert_linear
 from switchyard.core.placement.reading import read_pool, read_workload
 from switchyard.core.placement.tokens import saturation_rate
@@ -292,6 +299,17 @@ def test_what_a_prefill_takes_beyond_a_token_is_laid_on_the_prompt() -> None:
     assert found.profile.per_prefill_token_seconds == pytest.approx(150e-6)
 
 
+def test_a_curve_keeps_what_was_measured_of_first_tokens_and_gaps() -> None:
+    whole = {"p50": "1s", "p95": "2s", "p99": "3s"}
+    first, gap = {"p50": "10ms", "p95": "20ms", "p99": "30ms"}, {"p50": "1ms", "p95": "2ms", "p99": "3ms"}
+    curve, _ = profile_of(points=[{"rate": "4", **whole, "ttft": first, "tpot": gap}])
+    assert predict(curve, 2).ttft == Percentiles(0.01, 0.02, 0.03)
+    assert predict(curve, 2).tpot == Percentiles(0.001, 0.002, 0.003)
+    in_part, _ = profile_of(points=[{"rate": "4", **whole, "ttft": first}, {"rate": "8", **whole}])
+    assert predict(in_part, 2).ttft is None
+    assert "ttft" in describe_gap(in_part, (Objective(95, 1.0, "ttft"),))
+
+
 ENGINES = st.fixed_dictionaries(
     {
         "decode_alpha_seconds": st.floats(1e-3, 0.1),
@@ -320,6 +338,15 @@ IMPOSSIBLE = {
     "an engine of no time": ({"linear": {**LINEAR, "decodeAlpha": "0s"}}, "decodeAlpha"),
     "an iteration of nothing": ({"tokens": {**ENGINE, "iteration": "0s"}}, "iteration"),
     "a server of no time": ({"concurrency": {"slots": 1, "base": "0s"}}, "base"),
+    "a first token of no time": (
+        {
+            "points": [
+                {"rate": "1", "p50": "1ms", "p95": "2ms", "p99": "3ms"}
+                | {"ttft": {"p50": "0s", "p95": "1ms", "p99": "1ms"}}
+            ]
+        },
+        "not above 0",
+    ),
     "two points at one rate": (
         {"points": [{"rate": "1", "p50": "1ms", "p95": "2ms", "p99": "3ms"}] * 2},
         "rising rates",

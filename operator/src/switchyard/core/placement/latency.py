@@ -242,6 +242,8 @@ def _required(traffic: Traffic | None) -> Traffic:
 
 
 def _tells(profile: LatencyProfile, metric: Metric) -> bool:
+    if isinstance(profile, PointsProfile):
+        return profile.tells(metric)
     return metric == "latency" or isinstance(profile, TokensProfile)
 
 
@@ -278,7 +280,7 @@ def _percentile_seconds(
     profile: LatencyProfile, rate: float, percentile: int, metric: Metric, traffic: Traffic | None
 ) -> float:
     if isinstance(profile, PointsProfile):
-        return curve_percentile_seconds(profile, rate, percentile)
+        return curve_percentile_seconds(profile, rate, percentile, metric)
     if isinstance(profile, TokensProfile):
         return token_percentile_seconds(profile, _required(traffic), rate, percentile, metric)
     if rate >= profile.saturation_rate:

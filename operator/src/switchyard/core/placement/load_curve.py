@@ -24,6 +24,14 @@ class LoadPoint:
     p95_seconds: float
     p99_seconds: float
     error_ratio: float = 0.0
+    ttft_seconds: tuple[float, float, float] | None = None  # p50, p95, p99; None: not measured
+    tpot_seconds: tuple[float, float, float] | None = None
+
+    def read(self, metric: str) -> tuple[float, float, float] | None:
+        """The p50, p95 and p99 of `latency`, `ttft` or `tpot`."""
+        if metric == "latency":
+            return (self.p50_seconds, self.p95_seconds, self.p99_seconds)
+        return self.ttft_seconds if metric == "ttft" else self.tpot_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,9 @@ class PointsProfile:
         if any(later <= earlier for earlier, later in pairwise(rates)):
             raise ProfileError(f"points must have rising rates, not {rates}")
         for point in self.points:
-            figures = (point.rate, point.p50_seconds, point.p95_seconds, point.p99_seconds)
+            figures = [point.rate]
+            for metric in ("latency", "ttft", "tpot"):
+                figures += point.read(metric) or ()
             if any(not math.isfinite(value) or value <= 0 for value in figures):
                 raise ProfileError(f"a point at {point.rate} requests/s has a figure that is not above 0")
 
@@ -49,15 +59,21 @@ class PointsProfile:
         """Requests per second of the last point: nothing is claimed past it."""
         return self.points[-1].rate
 
+    def tells(self, metric: str) -> bool:
+        """True where every point has the metric."""
+        return all(point.read(metric) is not None for point in self.points)
 
-def curve_percentile_seconds(profile: PointsProfile, rate: float, percentile: int) -> float:
+
+def curve_percentile_seconds(
+    profile: PointsProfile, rate: float, percentile: int, metric: str = "latency"
+) -> float:
     """Seconds within which `percentile` percent are answered; the next higher measured percentile stands in.
 
-    Infinite past the last point, and for a percentile above 99.
+    Infinite past the last point, for a percentile above 99, and for a metric that not every point has.
     """
-    if rate > profile.last_rate or percentile > 99:
+    if rate > profile.last_rate or percentile > 99 or not profile.tells(metric):
         return math.inf
-    return _interpolate(profile, rate, _figures(profile, percentile))
+    return _interpolate(profile, rate, _figures(profile, percentile, metric))
 
 
 def curve_error_ratio(profile: PointsProfile, rate: float) -> float:
@@ -66,12 +82,9 @@ def curve_error_ratio(profile: PointsProfile, rate: float) -> float:
     return _interpolate(profile, min(rate, profile.last_rate), _running_maximum(figures))
 
 
-def _figures(profile: PointsProfile, percentile: int) -> list[float]:
-    if percentile <= 50:
-        return _running_maximum([point.p50_seconds for point in profile.points])
-    if percentile <= 95:
-        return _running_maximum([point.p95_seconds for point in profile.points])
-    return _running_maximum([point.p99_seconds for point in profile.points])
+def _figures(profile: PointsProfile, percentile: int, metric: str) -> list[float]:
+    place = 0 if percentile <= 50 else 1 if percentile <= 95 else 2
+    return _running_maximum([figures[place] for point in profile.points if (figures := point.read(metric))])
 
 
 def _running_maximum(values: list[float]) -> list[float]:

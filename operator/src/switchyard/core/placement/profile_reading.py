@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from switchyard.api.profile import Concurrency, Linear, Profile, Tokens
+from switchyard.api.profile import Concurrency, Linear, MeasuredPercentiles, Profile, Tokens
 from switchyard.api.profile import LoadPoint as WrittenPoint
 from switchyard.core.placement.latency import (
     ConcurrencyProfile,
@@ -71,4 +71,10 @@ def _read_point(point: WrittenPoint) -> LoadPoint:
         point.p95.seconds,
         point.p99.seconds,
         float(point.error_ratio or 0),
+        ttft_seconds=_read_percentiles(point.ttft),
+        tpot_seconds=_read_percentiles(point.tpot),
     )
+
+
+def _read_percentiles(written: MeasuredPercentiles | None) -> tuple[float, float, float] | None:
+    return (written.p50.seconds, written.p95.seconds, written.p99.seconds) if written else None
