@@ -33,7 +33,7 @@ offers = st.builds(
     price_per_hour=money,
     paid_devices=st.integers(0, 6),
     energy_per_hour=st.sampled_from([0.0, 0.05, 1.0]),
-    risk_per_hour=st.sampled_from([0.0, 0.03]),
+    extra_ratio=st.sampled_from([0.0, 0.03]),
     load_at=st.sampled_from([lambda rate: rate / 80.0]),
     full_price_per_hour=money,
     budget_per_hour=st.one_of(st.none(), st.integers(1, 60).map(float)),
@@ -88,7 +88,7 @@ def test_the_price_turns_where_both_cost_the_same(way: tuple[str, bool], price: 
 
 def test_no_price_turns_what_is_paid_for_already() -> None:
     owned = replace(SMALL, pool="owned", paid_devices=10)
-    assert [turn.pool for turn in find_price_turns([owned, replace(LARGE, risk_per_hour=1.0)], 25.0)] == []
+    assert find_price_turns([owned, LARGE], 25.0) == ()
 
 
 def test_a_tie_turns_with_the_first_change_of_price() -> None:

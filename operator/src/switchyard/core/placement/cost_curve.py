@@ -2,7 +2,7 @@
 
     planned   = demand x peak factor x (1 + headroom)
     replicas  = max(fewest, ceil(planned / rate))
-    cost      = devices beyond those paid for x price + energy at the load + risk x replicas
+    cost      = devices beyond those paid for x price + energy at the load + extra ratio x devices x price
 
 Within one number of replicas the cost is taken as a straight line between its ends. That is exact where the
 load grows evenly with the rate, and for the price part always; for a server that slows down under load the
@@ -44,7 +44,7 @@ class Offer:
     price_per_hour: float = 0.0
     paid_devices: int = 0
     energy_per_hour: float = 0.0  # of one device at full load
-    risk_per_hour: float = 0.0  # of one replica
+    extra_ratio: float = 0.0  # of a device's price, paid for or not: interruptions, the start of new replicas
     load_at: Callable[[float], float] = _even_load
     full_price_per_hour: float = 0.0
     budget_per_hour: float | None = None
@@ -99,7 +99,7 @@ def cost_of(offer: Offer, demand: float, replicas: int) -> float:
     devices = offer.unit_devices * replicas
     billed = max(0, devices - offer.paid_devices)
     energy = devices * offer.energy_per_hour * _load(offer, demand, replicas)
-    return billed * offer.price_per_hour + energy + replicas * offer.risk_per_hour
+    return (billed + devices * offer.extra_ratio) * offer.price_per_hour + energy
 
 
 def budgeted_cost(offer: Offer, demand: float, replicas: int) -> float:

@@ -162,8 +162,8 @@ def _price_line(offer: Offer, demand: float, pool: str) -> tuple[float, float]:
     if offer.pool != pool:
         return (cost, 0.0)
     devices = offer.unit_devices * count_replicas(offer, demand)
-    billed = max(0, devices - offer.paid_devices)
-    return (cost - billed * offer.price_per_hour, float(billed))
+    billed = max(0, devices - offer.paid_devices) + devices * offer.extra_ratio
+    return (cost - billed * offer.price_per_hour, billed)
 
 
 def _find_crossings(
@@ -172,7 +172,7 @@ def _find_crossings(
     """The prices from which on other options are cheaper than `now`, and whether the price must rise there.
 
     `now` is cheapest today. Who has fewer billed devices overtakes it when the price rises, who has more
-    when it falls; a price is never below 0.
+    when it falls; nobody sells below 0.
     """
     base, billed = lines[now]
     found = []
@@ -182,7 +182,7 @@ def _find_crossings(
         at = (other_base - base) / (billed - other_billed)
         is_rise = other_billed < billed
         at = max(at, price) if is_rise else min(at, price)  # a tie today turns at once
-        if at >= 0:
+        if at > 0:
             found.append((at, name, is_rise))
     return found
 
