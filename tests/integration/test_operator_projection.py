@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from switchyard.adapters.projection import (
     project_meta,
     project_node,
     project_pod,
+    project_quota,
 )
 from switchyard.core.world import Taint
 
@@ -132,6 +134,86 @@ def test_why_a_pod_does_not_start_is_kept() -> None:
     assert pending is not None
     assert (pending.node_name, pending.is_ready) == ("", False)
     assert (pending.unschedulable_message, pending.waiting_reason) == ("0/3 nodes", "ImagePullBackOff")
+
+
+SCHEDULED_AT = "2026-01-01T00:00:05Z"
+SCHEDULING = [
+    ("no node found", {"status": "False", "reason": "Unschedulable"}, (True, False)),
+    ("held back by its author", {"status": "False", "reason": "SchedulingGated"}, (False, False)),
+    ("a node found", {"status": "True"}, (False, True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"), [case[1:] for case in SCHEDULING], ids=[case[0] for case in SCHEDULING]
+)
+def test_since_when_a_pod_waits_for_a_node_or_has_one(
+    condition: dict[str, str], expected: tuple[bool, bool]
+) -> None:
+    scheduled = {"type": "PodScheduled", "lastTransitionTime": SCHEDULED_AT, **condition}
+    projected = project_pod(pod(status={"conditions": [scheduled]}))
+    assert projected is not None
+    moment = datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)
+    found = (projected.unschedulable_since, projected.scheduled_at)
+    assert found == tuple(moment if is_set else None for is_set in expected)
+
+
+def test_where_a_pod_answers_and_how_old_it_is() -> None:
+    body = pod(status={"podIP": "10.0.0.9"})
+    body["metadata"]["creationTimestamp"] = SCHEDULED_AT
+    projected = project_pod(body)
+    assert projected is not None
+    assert (projected.address, projected.created_at) == (
+        "10.0.0.9",
+        datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC),
+    )
+    assert project_pod(pod()).address == ""  # type: ignore[union-attr]  # it holds a device
+
+
+QUOTAS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[dict[str, int], dict[str, int]] | None]] = [
+    (
+        "devices, as used",
+        {"hard": {f"requests.{GPU}": "8", "requests.memory": "1Ti", "pods": "10"}},
+        {"hard": {f"requests.{GPU}": "8", "pods": "10"}, "used": {f"requests.{GPU}": "3", "pods": "4"}},
+        ({GPU: 8}, {GPU: 3}),
+    ),
+    ("new, and not counted yet", {"hard": {f"requests.{GPU}": "8"}}, {}, ({GPU: 8}, {})),
+    (
+        "cores under both names, what is left rounded down",
+        {"hard": {"requests.cpu": "7500m"}},
+        {"used": {"requests.cpu": "2100m"}},
+        ({"cpu": 7}, {"cpu": 3}),
+    ),
+    ("limits are no requests", {"hard": {"limits.cpu": "4", "configmaps": "5"}}, {}, None),
+    (
+        "pods that run on, as ours do",
+        {"hard": {f"requests.{GPU}": "8"}, "scopes": ["NotTerminating"]},
+        {},
+        ({GPU: 8}, {}),
+    ),
+    (
+        "some pods only",
+        {"hard": {f"requests.{GPU}": "8"}, "scopes": ["BestEffort"]},
+        {},
+        None,
+    ),
+    (
+        "some priorities only",
+        {"hard": {f"requests.{GPU}": "8"}, "scopeSelector": {"matchExpressions": []}},
+        {},
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "expected"), [case[1:] for case in QUOTAS], ids=[case[0] for case in QUOTAS]
+)
+def test_a_quota_shows_its_limits_on_devices(
+    spec: dict[str, Any], status: dict[str, Any], expected: tuple[dict[str, int], dict[str, int]] | None
+) -> None:
+    view = project_quota({"metadata": {"name": "q", "namespace": "shop"}, "spec": spec, "status": status})
+    assert (view and (view.hard, view.used)) == expected
 
 
 def test_a_node_shows_whole_devices_and_whole_cores() -> None:

@@ -36,6 +36,10 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
+# replicas run on, and ask for devices: BestEffort, Terminating and priority classes are others' pods
+_SCOPES_OF_OURS = frozenset({"NotTerminating", "NotBestEffort"})
+
+
 def project_pool(body: Body) -> Pool | Unreadable:
     """The pool, or what stands in the way of reading it."""
     try:
@@ -117,12 +121,12 @@ def project_pod(body: Body) -> Pod | None:
 
 
 def project_quota(body: Body) -> ResourceQuotaView | None:
-    """The limits on devices of a ResourceQuota, or None when it has none, or counts some pods only.
+    """The limits on devices of a ResourceQuota, or None when it has none, or does not count our pods.
 
     A request for an extended resource can be limited as `requests.<name>` only; `cpu` under either name.
     """
     spec, status, metadata = body.get("spec") or {}, body.get("status") or {}, body["metadata"]
-    if spec.get("scopes") or spec.get("scopeSelector"):
+    if set(spec.get("scopes") or ()) - _SCOPES_OF_OURS or spec.get("scopeSelector"):
         return None
     hard = _devices(_requested(status.get("hard") or spec.get("hard") or {}))
     if not hard:
