@@ -24,11 +24,12 @@ def test_everything_can_be_set() -> None:
             "priceMaxAgeDays": 30,
             "resync": "2m",
             "concurrency": 4,
+            "adviceInterval": "5m",
             "metricSources": [{**SOURCE, "tokenFile": "/etc/tokens/main"}],
         }
     )
     assert settings.currency == "EUR"
-    assert settings.resync.seconds == 120.0
+    assert (settings.resync.seconds, settings.advice_interval.seconds) == (120.0, 300.0)
     assert settings.metric_sources[0].token_file == "/etc/tokens/main"
 
 
@@ -37,6 +38,7 @@ def test_everything_can_be_set() -> None:
     [
         ({"curency": "EUR"}, "curency", "no such setting"),
         ({"currency": "euros"}, "currency", "euros"),
+        ({"adviceInterval": "1s"}, "adviceInterval", "5s to 1h"),
         ({"priceMaxAgeDays": 0}, "priceMaxAgeDays", "greater than or equal to 1"),
         ({"resync": "1s"}, "resync", "5s to 1h"),
         ({"resync": "soon"}, "resync", "soon"),

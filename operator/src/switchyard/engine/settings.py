@@ -104,9 +104,10 @@ class OperatorSettings(_Section):
     metric_sources: Annotated[tuple[MetricSource, ...], Field(max_length=32)] = ()
     metric_templates: Annotated[tuple[MetricTemplate, ...], Field(max_length=64)] = ()
     signal_interval: Duration = Duration("15s")
+    advice_interval: Duration = Duration("30s")
     prices: Prices | None = None
 
-    @field_validator("resync")
+    @field_validator("resync", "advice_interval")
     @classmethod
     def _judge_resync(cls, resync: Duration) -> Duration:
         if not 5 <= resync.seconds <= 3600:
