@@ -48,6 +48,8 @@ def status_of(demand: dict[str, Any], planned: DemandPlan) -> DemandStatus:
     return DemandStatus.model_validate(describe_demand(read_workload(workload, planned.reading), planned))
 
 
+SILENT = reading(None, None, problem="source prometheus: HTTP 503")
+
 CASES = [
     ("a plan is a plan", {"requestsPerSecond": "5"}, None, None, "Planned", None, ""),
     ("what was measured counts", SIGNAL, reading(18.34), None, "Signal", 18.3, "SignalCurrent"),
@@ -83,11 +85,10 @@ CASES = [
         3.0,
         "DemandFrozen",
     ),
-    ("after a restart the stored one counts", SIGNAL, None, stored("9"), "LastKnown", 9.0, "DemandFrozen"),
     (
         "what was last known stays so",
         SIGNAL,
-        None,
+        SILENT,
         stored("9", "LastKnown"),
         "LastKnown",
         9.0,
@@ -96,7 +97,7 @@ CASES = [
     (
         "never measured: the plan",
         {**SIGNAL, "requestsPerSecond": "5"},
-        None,
+        SILENT,
         stored("5", "Planned"),
         "Planned",
         None,
@@ -105,7 +106,7 @@ CASES = [
     (
         "measured once, the plan counts no more",
         {**SIGNAL, "requestsPerSecond": "5"},
-        None,
+        SILENT,
         stored("9"),
         "LastKnown",
         9.0,
@@ -140,8 +141,36 @@ def test_a_missing_signal_says_which_query_failed_and_what_counts_instead():
     )
 
 
+AFTER_RESTART = [
+    ("what was measured stays measured", stored("18.3"), "Signal", 18.3, ("True", "SignalCurrent")),
+    ("what was missing stays so", stored("9", "LastKnown"), "LastKnown", 9.0, ("False", "DemandFrozen")),
+    ("what was never known stays so", stored("0", "None"), "None", None, ("Unknown", "SignalNever")),
+    ("a new workload", None, "None", None, ("Unknown", "SignalNever")),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "source", "rate", "condition"),
+    [case[1:] for case in AFTER_RESTART],
+    ids=[case[0] for case in AFTER_RESTART],
+)
+def test_before_the_first_answer_what_is_stored_stays_and_nothing_goes(before, source, rate, condition):
+    planned = plan(SIGNAL, None, before)
+    assert (planned.source, planned.is_frozen) == (source, True)
+    assert (planned.reading.mean_rate if planned.reading else None) == rate
+    assert planned.finding is not None
+    assert (planned.finding.status, planned.finding.reason.value) == condition
+
+
+def test_a_restart_writes_no_status_while_the_signal_is_well():
+    before = status_of(SIGNAL, plan(SIGNAL, reading(18.34)))
+    condition = plan(SIGNAL, reading(18.34), before).finding
+    restarted = plan(SIGNAL, None, before)
+    assert (status_of(SIGNAL, restarted), restarted.finding) == (before, condition)
+
+
 def test_without_any_figure_only_the_least_replicas_are_planned():
-    planned = plan(SIGNAL, None)
+    planned = plan(SIGNAL, SILENT)
     assert status_of(SIGNAL, planned).requests_per_second == "0"
     assert planned.finding is not None
     assert "scaling.minReplicas" in planned.finding.message

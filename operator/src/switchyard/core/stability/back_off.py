@@ -114,12 +114,13 @@ def _find_failure(seen: Sightings, now: datetime) -> tuple[Reason, str] | None:
 
 
 def _has_succeeded(seen: Sightings, stored: BackOff, until: datetime) -> bool:
-    """True when a pod of ours found a node since, and none waits for one.
+    """True when a pod of ours found a node since the last failure, and none waits for one.
 
     After a spot interruption only what was tried after the wait counts: what stayed proves nothing.
     """
-    since = until if stored.reason == Reason.SpotInterruption.value else read_moment(stored.since)
-    if since is None or seen.interrupted or any(_is_waiting(pod) for pod in seen.pods):
+    is_spot = stored.reason == Reason.SpotInterruption.value
+    since = until if is_spot else later_by(until, -back_off_seconds(stored.failures))
+    if seen.interrupted or any(_is_waiting(pod) for pod in seen.pods):
         return False
     return any(
         pod.node_name and not pod.is_deleting and pod.scheduled_at is not None and pod.scheduled_at > since

@@ -6,6 +6,9 @@
     never measured, the spec gives a rate      Planned    that rate
     never measured, no rate                    None       minReplicas
 
+After a restart nothing was asked yet: what is stored stays as it is until the first answer, and nothing is
+scaled down.
+
 What was measured is rounded to three significant digits, and what is stored stays while the new figure lies
 in a dead band around it: five percent, or 1/sqrt(n) where the window saw only n requests, which is as far as
 chance alone carries a count (the standard deviation of a Poisson process). So small changes neither write a
@@ -16,7 +19,7 @@ status nor move a replica, and a restart plans with the same figures: all that i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,7 +27,7 @@ from typing import Any
 from switchyard.api import Reason
 from switchyard.api.demand import Demand, TokenLength
 from switchyard.api.workload_status import DemandStatus
-from switchyard.core.conditions import FALSE, TRUE, Finding, format_time
+from switchyard.core.conditions import FALSE, TRUE, UNKNOWN, Finding, format_time
 from switchyard.core.placement.facts import DemandReading, DemandSource, WorkloadFacts
 from switchyard.core.placement.latency import Traffic, format_rate
 from switchyard.core.stability.moments import later_by, read_moment
@@ -64,8 +67,10 @@ def plan_demand(
     """The demand of a workload from its spec, the last reading of its signal, and `status.demand`."""
     if demand.signal is None:
         return DemandPlan("Planned")
+    if signal is None:
+        return _wait_for_answer(demand, stored)
     measured = _measured_rate(signal)
-    if signal is not None and measured and now < later_by(measured[1], CURRENT_FOR_SECONDS):
+    if measured and now < later_by(measured[1], CURRENT_FOR_SECONDS):
         return _follow(demand, signal, measured, stored)
     problem = describe_problem(signal)
     if stored is not None and stored.source in _MEASURED:
@@ -74,7 +79,7 @@ def plan_demand(
         # neither current nor stored: as good as a last known figure
         rounded = DemandStatus(requests_per_second=_round(measured[0]), observed_at=format_time(measured[1]))
         return _freeze(demand, rounded, problem)
-    return _never_known(demand, problem)
+    return _never_known(demand, FALSE, problem)
 
 
 def describe_demand(facts: WorkloadFacts, plan: DemandPlan) -> dict[str, Any]:
@@ -92,10 +97,8 @@ def describe_demand(facts: WorkloadFacts, plan: DemandPlan) -> dict[str, Any]:
     return found
 
 
-def describe_problem(signal: SignalReading | None) -> str:
+def describe_problem(signal: SignalReading) -> str:
     """Why there is no current figure, in words that stay the same while nothing changes."""
-    if signal is None:
-        return "nothing was asked yet"
     if signal.problem:
         return signal.problem
     if signal.requests_per_second is None:
@@ -133,16 +136,29 @@ def _follow(
         and (answer is None or answer == before.output_tokens)
     )
     mean_rate = float(kept_rate)
-    finding = Finding(
-        _CONDITION, TRUE, Reason.SignalCurrent, f"{format_rate(mean_rate)} requests/s were measured"
-    )
     return DemandPlan(
         source="Signal",
         reading=DemandReading(mean_rate, "Signal", _traffic(demand, prompt, answer)),
         observed_at=before.observed_at if before and is_same else format_time(observed_at),
-        finding=finding,
+        finding=_is_current(mean_rate),
         recheck_at=later_by(observed_at, CURRENT_FOR_SECONDS),
     )
+
+
+def _is_current(mean_rate: float) -> Finding:
+    message = f"{format_rate(mean_rate)} requests/s were measured"
+    return Finding(_CONDITION, TRUE, Reason.SignalCurrent, message)
+
+
+def _wait_for_answer(demand: Demand, stored: DemandStatus | None) -> DemandPlan:
+    problem = "nothing was asked yet"
+    if stored is None or stored.source not in _MEASURED:
+        return _never_known(demand, UNKNOWN, problem)
+    known = _freeze(demand, stored, problem)
+    if known.reading is None or stored.source != "Signal":
+        return known
+    reading = replace(known.reading, source=stored.source)
+    return replace(known, source=stored.source, reading=reading, finding=_is_current(reading.mean_rate))
 
 
 def _freeze(demand: Demand, known: DemandStatus, problem: str) -> DemandPlan:
@@ -163,7 +179,7 @@ def _freeze(demand: Demand, known: DemandStatus, problem: str) -> DemandPlan:
     )
 
 
-def _never_known(demand: Demand, problem: str) -> DemandPlan:
+def _never_known(demand: Demand, status: str, problem: str) -> DemandPlan:
     if demand.requests_per_second is not None:
         planned = format_rate(float(demand.requests_per_second))
         source: DemandSource = "Planned"
@@ -172,7 +188,7 @@ def _never_known(demand: Demand, problem: str) -> DemandPlan:
         source = "None"
         message = f"{problem}; until it is, scaling.minReplicas run, for demand.requestsPerSecond is not set"
     return DemandPlan(
-        source=source, finding=Finding(_CONDITION, FALSE, Reason.SignalNever, message), is_frozen=True
+        source=source, finding=Finding(_CONDITION, status, Reason.SignalNever, message), is_frozen=True
     )
 
 
@@ -204,8 +220,8 @@ def _steady(new: str, stored: str | None, band: float) -> str:
     return stored if abs(float(new) - before) <= band * max(before, float(new)) else new
 
 
-def _measured_rate(signal: SignalReading | None) -> tuple[float, datetime] | None:
-    if signal is None or signal.observed_at is None:
+def _measured_rate(signal: SignalReading) -> tuple[float, datetime] | None:
+    if signal.observed_at is None:
         return None
     rate = _usable(signal.requests_per_second)
     return None if rate is None else (rate, signal.observed_at)
