@@ -50,6 +50,16 @@ class Timeline:
         while len(moments) > 2 and moments[1][0] <= start:
             moments.pop(0)
 
+    def backdate(self, since_seconds: float, at_seconds: float, increases: Mapping[str, float]) -> None:
+        """Add growth of which only the time is known in which it happened: it is spread evenly over that."""
+        for moment, totals in self._moments:
+            share = min(1.0, max(0.0, (moment - since_seconds) / (at_seconds - since_seconds)))
+            if share > 0:
+                for name, grown in increases.items():
+                    totals[name] = totals.get(name, 0.0) + share * grown
+        for name, grown in increases.items():
+            self._totals[name] = self._totals.get(name, 0.0) + grown
+
     @property
     def span_seconds(self) -> float:
         """How much of the window has been seen."""

@@ -61,6 +61,7 @@ class _WorkloadState:
     timeline: Timeline
     looks: int = 0
     first_look_at: datetime | None = None
+    last_look_at: datetime | None = None
     pods: dict[str, _PodState] = field(default_factory=dict)  # by uid
     last: Measured | None = None
 
@@ -137,9 +138,14 @@ def _take(
                 if held.misses >= _MISSES or held.seen_at is None:
                     problem = problem or f"pod {pod.name}: {answer}"
             continue
+        seen_at = held.seen_at
         grown, restarted = _grow(state, held, pod, preset, answer, now)
-        for name, amount in grown.items():
-            increases[name] = increases.get(name, 0.0) + amount
+        if seen_at is not None and state.last_look_at is not None and seen_at < state.last_look_at:
+            # it was silent for a while: what it did meanwhile was not all done just now
+            state.timeline.backdate(seen_at.timestamp(), now.timestamp(), grown)
+        else:
+            for name, amount in grown.items():
+                increases[name] = increases.get(name, 0.0) + amount
         sample = _watch_engine(held, pod, preset, grown, answer, now, restarted=restarted)
         samples += [sample] if sample and want.is_learning else []
     there = {pod.uid for pod in want.pods}
@@ -147,6 +153,7 @@ def _take(
     state.timeline.advance(now.timestamp(), increases)
     state.looks += 1
     state.first_look_at = state.first_look_at or now
+    state.last_look_at = now
     if not problem and is_partial and state.last is not None:
         return Measured(state.last.figures, samples=tuple(samples))
     if not problem:
@@ -172,12 +179,6 @@ def _grow(  # noqa: PLR0917 - one look at one pod
         first = state.first_look_at
         is_born_since = first is not None and pod.created_at is not None and pod.created_at >= first
         grown = grown if is_born_since else dict.fromkeys(grown, 0.0)
-    else:
-        # after a long silence the growth is of more time than the window has
-        gap_seconds = (now - held.seen_at).total_seconds()
-        if gap_seconds > state.timeline.window_seconds:
-            share = state.timeline.window_seconds / gap_seconds
-            grown = {name: amount * share for name, amount in grown.items()}
     held.raw, held.seen_at, held.misses = values, now, 0
     return grown, restarted
 
