@@ -39,6 +39,7 @@ class Engine:
         self.leaked_bytes = 0
         self.on_leak: Callable[[int], None] | None = None
         self._source = random.Random(seed)  # noqa: S311  (simulation, repeatable on purpose)
+        self._metrics_source = random.Random(seed)  # noqa: S311  (likewise)
         self._max_queue = max_queue
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._running = 0
@@ -55,6 +56,11 @@ class Engine:
     def waiting(self) -> int:
         """Requests in the queue."""
         return len(self._waiting)
+
+    def hides_metrics(self) -> bool:
+        """Whether the next look at the metrics fails; drawn apart, so that requests stay repeatable."""
+        ratio = self.faults.metrics_error_ratio
+        return bool(ratio) and self._metrics_source.random() < ratio
 
     @asynccontextmanager
     async def enter(self) -> AsyncIterator[Turn]:

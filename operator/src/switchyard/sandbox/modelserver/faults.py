@@ -17,10 +17,11 @@ class Faults:
     wrong_ratio: float = 0.0  # share with an output that differs from the deterministic one
     leak_bytes_per_request: int = 0  # kept for ever; past the memory limit the server dies
     cold_start_seconds: float = 0.0  # 503 for this long after the start
+    metrics_error_ratio: float = 0.0  # share of looks at /metrics that are answered with status 503
     latency_factor: float = 1.0  # everything is this much slower
 
 
-_RATIOS = ("slow_ratio", "error_ratio", "wrong_ratio")
+_RATIOS = ("slow_ratio", "error_ratio", "wrong_ratio", "metrics_error_ratio")
 
 
 def change_faults(faults: Faults, changes: Mapping[str, Any]) -> Faults:

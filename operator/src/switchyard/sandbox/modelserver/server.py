@@ -327,6 +327,8 @@ class ModelServer:
         return web.Response(status=503, text="loading")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
+        if self.engine.hides_metrics():
+            return web.Response(status=503, text="no metrics")
         self._show_load()
         return web.Response(
             body=self.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
