@@ -44,7 +44,10 @@ CASES = [
     ("after the wait the most wanted stay", found(5, 2), waiting(300, 4), 4, None),
     ("a wait from the future begins anew", found(5, 2), waiting(-60, 2), 5, waiting(0, 2)),
     ("a wait for nothing fewer begins anew", found(5, 2), waiting(400, 5), 5, waiting(0, 2)),
-    ("without a signal none goes", found(5, 2, is_frozen=True), waiting(900, 2), 5, None),
+    ("without a signal none goes", found(5, 2, is_frozen=True), None, 5, None),
+    ("and the wait is kept", found(5, 2, is_frozen=True), waiting(200, 2), 5, waiting(200, 2)),
+    ("for a while after its end", found(5, 2, is_frozen=True), waiting(599, 2), 5, waiting(599, 2)),
+    ("and not for ever", found(5, 2, is_frozen=True), waiting(600, 2), 5, None),
     ("no delay, no wait", found(5, 2, delay_seconds=0.0), None, 2, None),
     ("the author's limit holds at once", found(9, 8, most_replicas=4), None, 4, None),
     ("nobody gets more than the author allows", found(2, 8, most_replicas=4), None, 4, None),
@@ -60,7 +63,7 @@ CASES = [
 def test_how_many_stay(shrinkage, before, replicas, state):
     planned = plan_replicas(shrinkage, before, NOW)
     assert (planned.replicas, planned.waiting) == (replicas, state)
-    assert (planned.recheck_at is not None) == (state is not None)
+    assert (planned.recheck_at is not None) == (state is not None and not shrinkage.is_frozen)
 
 
 def test_it_looks_again_when_the_wait_is_over():

@@ -5,8 +5,8 @@
       wanted < current --delay runs, the most wanted meanwhile noted--> that many
 
 `current` counts what was asked for and not what is ready, so replicas that are still starting are not asked
-for twice. The wait is in `status.scaleDown`: a restart goes on with it. Between two reductions lies at least
-the delay, whatever the demand does.
+for twice. The wait is in `status.scaleDown`: a restart goes on with it, and so does a signal that comes back
+within five minutes of its end. Between two reductions lies at least the delay, whatever the demand does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from switchyard.api.workload_status import ScaleDown
 from switchyard.core.conditions import format_time
 from switchyard.core.stability.moments import later_by, read_moment
 
+_KEPT_SECONDS = 300.0  # how long after its end a wait is kept for a signal that is missing
 CONSOLIDATION_RATIO = 1.1  # fewer replicas must carry this many times the peak demand
 
 
@@ -49,22 +50,31 @@ def plan_replicas(found: Shrinkage, stored: ScaleDown | None, now: datetime) -> 
     current = min(found.current, found.most_replicas)
     if found.wanted >= current:
         return ReplicaPlan(min(found.wanted, found.most_replicas))
+    since = _read_start(stored, current, now)
+    if found.is_frozen:
+        is_kept = since is not None and now < later_by(since, found.delay_seconds + _KEPT_SECONDS)
+        return ReplicaPlan(current, stored if is_kept else None)
     enough = max(found.wanted, count_safe_replicas(found.peak_rate, found.carried_rate))
-    if found.is_frozen or enough >= current:
+    if enough >= current:
         return ReplicaPlan(current)
-    if found.delay_seconds <= 0:
-        return ReplicaPlan(enough)
-    since = read_moment(stored.since) if stored is not None else None
-    if stored is None or since is None or since > now:
-        since, most = now, enough
-    else:
-        most = max(stored.replicas, enough)
-    if most >= current:
-        return _wait(current, enough, now, found.delay_seconds)
-    due_at = later_by(since, found.delay_seconds)
-    if now >= due_at:
+    if stored is None or since is None:
+        return (
+            _wait(current, enough, now, found.delay_seconds)
+            if found.delay_seconds > 0
+            else ReplicaPlan(enough)
+        )
+    most = max(stored.replicas, enough)
+    if now >= later_by(since, found.delay_seconds):
         return ReplicaPlan(most)
     return _wait(current, most, since, found.delay_seconds)
+
+
+def _read_start(stored: ScaleDown | None, current: int, now: datetime) -> datetime | None:
+    """Since when fewer are enough; None for a wait that is none: for no fewer, or from the future."""
+    since = read_moment(stored.since) if stored is not None else None
+    if stored is None or since is None or since > now or stored.replicas >= current:
+        return None
+    return since
 
 
 def count_safe_replicas(peak_rate: float, carried_rate: float) -> int:
