@@ -10,12 +10,14 @@ from tests.benchmarks.deciding import measure_decide
 from tests.benchmarks.figures import Benchmark, Figure, tabulate, write_json
 from tests.benchmarks.placing import measure_placing
 from tests.benchmarks.scale import SMALL, Scale
+from tests.benchmarks.solving import measure_solving
 from tests.benchmarks.startup import measure_startup
 
 _BENCHMARKS: dict[str, Benchmark] = {
     "startup": measure_startup,
     "decide": measure_decide,
     "placing": measure_placing,
+    "solving": measure_solving,
 }
 
 
