@@ -8,6 +8,8 @@ import pytest
 
 from switchyard.engine.settings import SettingsError, parse_settings
 
+QUERY = 'sum(rate(x{namespace="{namespace}",app="{workload}"}[{window}]))'
+TEMPLATE = {"name": "t", "query": QUERY}
 SOURCE = {"name": "main", "type": "prometheus", "url": "http://prometheus.monitoring:9090"}
 
 
@@ -25,9 +27,20 @@ def test_everything_can_be_set() -> None:
             "resync": "2m",
             "concurrency": 4,
             "adviceInterval": "5m",
-            "metricSources": [{**SOURCE, "tokenFile": "/etc/tokens/main"}],
+            "metricSources": [
+                {**SOURCE, "tokenFile": "/etc/tokens/main", "interval": "30s"},
+                {"name": "costs", "type": "opencost", "url": "http://opencost.monitoring:9003"},
+            ],
+            "metricTemplates": [{"name": "gateway", "query": QUERY, "unit": "requestsPerMinute"}],
+            "signalInterval": "10s",
+            "prices": {"source": "costs"},
         }
     )
+    assert settings.signal_interval.seconds == 10.0
+    assert [source.interval and source.interval.seconds for source in settings.metric_sources] == [30.0, None]
+    assert settings.metric_templates[0].query == QUERY
+    assert settings.prices is not None
+    assert settings.prices.source == "costs"
     assert settings.currency == "EUR"
     assert (settings.resync.seconds, settings.advice_interval.seconds) == (120.0, 300.0)
     assert settings.metric_sources[0].token_file == "/etc/tokens/main"
@@ -62,6 +75,12 @@ def test_everything_can_be_set() -> None:
             "metadata",
         ),
         ({"metricSources": [SOURCE, SOURCE]}, "metricSources", "given twice: main"),
+        ({"metricSources": [{**SOURCE, "interval": "0s"}]}, "metricSources[0].interval", "1s to 10m"),
+        ({"signalInterval": "1h"}, "signalInterval", "1s to 10m"),
+        ({"metricTemplates": [{"name": "t", "query": "sum(x)"}]}, "metricTemplates[0].query", "{namespace}"),
+        ({"metricTemplates": [TEMPLATE, TEMPLATE]}, "metricTemplates", "given twice: t"),
+        ({"metricTemplates": [{**TEMPLATE, "unit": "dollars"}]}, "metricTemplates[0].unit", "requestsPer"),
+        ({"prices": {"source": "other"}}, "prices", "metricSources has no other; there are: none"),
         (
             {
                 "metricSources": [
