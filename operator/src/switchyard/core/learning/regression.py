@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 CONDITION_LIMIT = 30.0
 INNOVATION_GATE = 7.378  # of e^2 / variance; a sound row passes in 99.3 of 100 cases
-LEAST_NOISE_RATIO = 0.01  # below it rounding and clocks are taken for certainty
+LEAST_NOISE_RATIO = 0.03  # no engine keeps a linear law more closely, and a slow drift must not be gated out
 _HUBER = 1.345  # 95 percent as efficient as least squares on clean data
 _ROUNDS = 12
 _MAD_TO_DEVIATION = 1.4826  # of a normal distribution
