@@ -15,6 +15,7 @@ from reference_pages import render_api, render_catalog, render_reasons
 
 from switchyard.adapters.metric_catalog import render_reference as render_metrics
 from switchyard.api.crd import KINDS, render_definition
+from switchyard.catalog.signal_presets import render_preset_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +30,7 @@ def render_all() -> dict[Path, str]:
         Path("docs/reference/catalog.md"): render_catalog(),
         Path("docs/reference/metrics.md"): render_metrics(),
         Path("docs/reference/reasons.md"): render_reasons(),
+        Path("docs/reference/signal-presets.md"): render_preset_page(),
     }
 
 

@@ -251,6 +251,27 @@ def test_metric_sources_reach_the_operator_and_their_tokens_are_mounted() -> Non
     assert guarded.token_file == f"{mounted[volume['name']]}/token"
 
 
+def test_templates_prices_and_the_pace_of_signals_reach_the_operator() -> None:
+    query = 'sum(rate(x{namespace="{namespace}",app="{workload}"}[{window}]))'
+    values = {
+        "settings": {"signalInterval": "30s", "prices": {"source": "costs"}},
+        "metricSources": [
+            {"name": "costs", "type": "opencost", "url": "http://opencost:9003", "interval": "2m"}
+        ],
+        "metricTemplates": [{"name": "gateway", "query": query, "unit": "requestsPerMinute"}],
+    }
+    settings = _settings(values)
+    assert settings.signal_interval.seconds == 30
+    assert settings.metric_sources[0].interval is not None
+    assert settings.metric_sources[0].interval.seconds == 120
+    assert (settings.metric_templates[0].query, settings.metric_templates[0].unit) == (
+        query,
+        "requestsPerMinute",
+    )
+    assert settings.prices is not None
+    assert settings.prices.source == "costs"
+
+
 def test_definitions_are_kept_on_uninstall_unless_told_otherwise() -> None:
     def policies(values: dict | None) -> set[str | None]:
         return {

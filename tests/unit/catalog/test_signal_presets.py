@@ -8,7 +8,7 @@ import pytest
 
 from switchyard.api.signals import Preset
 from switchyard.catalog import CatalogError
-from switchyard.catalog.signal_presets import load_signal_presets, read_signal_presets, render_preset_table
+from switchyard.catalog.signal_presets import load_signal_presets, read_signal_presets, render_preset_page
 
 HEAD = "asOf: 2026-01-01\nsources: {s: {title: t, version: v}}\n"
 ENGINE = "{name: e, title: E, kind: pods, requests: {counters: [a_total]}, sources: [s]}"
@@ -62,7 +62,7 @@ def test_a_mistake_in_the_data_is_told(presets: str, told: str) -> None:
 
 
 def test_the_table_for_people_names_every_preset_and_metric() -> None:
-    table = render_preset_table()
+    table = render_preset_page()
     for preset in load_signal_presets().values():
         assert f"`{preset.name}`" in table
         for term in preset.terms():

@@ -191,10 +191,18 @@ def read_signal_presets(text: str) -> _File:
         raise CatalogError(f"signals/presets.yaml: {error}") from error
 
 
-def render_preset_table() -> str:
-    """The presets in Markdown: what each tells, by which metrics, and the source of the names."""
+def render_preset_page() -> str:
+    """The reference page in Markdown: what each preset tells, by which metrics, and who says their names."""
     file = _load()
-    lines = ["| preset | asked | figure | metrics |", "|---|---|---|---|"]
+    lines = [
+        "# Signal presets",
+        "",
+        f"Which metrics tell what, as of {file.as_of.isoformat()}. Where two names are given, the first that",
+        "is there counts: versions differ. How they are asked: [Demand and signals](../signals.md).",
+        "",
+        "| preset | asked | figure | metrics |",
+        "|---|---|---|---|",
+    ]
     for preset in file.presets:
         port = f" on port {preset.port}" if preset.port else ""
         asked = f"the pods, `{preset.path}`{port}, or Prometheus" if preset.kind == "pods" else "Prometheus"
