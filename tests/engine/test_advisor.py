@@ -257,6 +257,21 @@ def test_the_loop_is_woken_by_news_only() -> None:
     run(scenario())
 
 
+def test_the_loop_is_woken_when_something_changed_while_a_search_ran() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.consider(QUIET)
+        bench.thinker.gate.clear()
+        bench.clock.seconds += 60
+        bench.advisor.consider(replace(QUIET, nodes=()))
+        bench.advisor.consider(QUIET)
+        bench.thinker.gate.set()
+        await bench.advisor.wait_finished()
+        assert bench.woken == 2
+
+    run(scenario())
+
+
 def test_a_search_that_fails_is_reported_and_the_last_advice_stays() -> None:
     async def scenario() -> None:
         bench = Bench()

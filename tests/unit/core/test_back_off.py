@@ -110,6 +110,13 @@ CASES = [
     ("on trial it is believed", seen(), state(2, -1), 2, False),
     ("a pod that found a node since opens it early", seen(running(100)), state(2, 100), None, False),
     ("but not while another still waits", seen(running(100), stuck(30)), state(2, 100), 2, False),
+    (
+        "a pod that goes proves nothing",
+        seen(replace(running(100), is_deleting=True)),
+        state(2, 100),
+        2,
+        False,
+    ),
     ("what ran before proves nothing", seen(running(900)), state(2, 100), 2, False),
     (
         "after an interruption what stayed elsewhere proves nothing",

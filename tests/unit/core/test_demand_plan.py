@@ -68,6 +68,15 @@ CASES = [
     ("less than nothing is no rate", SIGNAL, reading(-1.0), stored("9"), "LastKnown", 9.0, "DemandFrozen"),
     ("no end is no rate", SIGNAL, reading(math.inf), stored("9"), "LastKnown", 9.0, "DemandFrozen"),
     (
+        "after five minutes a value is missing",
+        SIGNAL,
+        reading(3.0, NOW - timedelta(seconds=300)),
+        stored("9"),
+        "LastKnown",
+        9.0,
+        "DemandFrozen",
+    ),
+    (
         "an old value is missing",
         SIGNAL,
         reading(3.0, LONG_AGO),
@@ -160,6 +169,20 @@ def test_before_the_first_answer_what_is_stored_stays_and_nothing_goes(before, s
     assert (planned.reading.mean_rate if planned.reading else None) == rate
     assert planned.finding is not None
     assert (planned.finding.status, planned.finding.reason.value) == condition
+
+
+MOMENTS = [
+    ("the same figure is as old as it was", stored("18.3"), 18.4, "2026-11-21T11:00:00Z"),
+    ("another figure is new", stored("18.3"), 25.0, "2026-11-21T11:59:50Z"),
+    ("the same figure after an outage is new", stored("18.3", "LastKnown"), 18.3, "2026-11-21T11:59:50Z"),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "rate", "moment"), [case[1:] for case in MOMENTS], ids=[case[0] for case in MOMENTS]
+)
+def test_when_the_figure_in_force_was_measured(before, rate, moment):
+    assert plan(SIGNAL, reading(rate), before).observed_at == moment
 
 
 def test_a_restart_writes_no_status_while_the_signal_is_well():

@@ -136,6 +136,13 @@ def test_without_stabilisation_it_is_settled_at_once():
     assert plan(advise(), facts=replace(FACTS, stabilisation_seconds=0.0)).is_newly_settled
 
 
+def test_a_beginning_in_the_future_is_none():
+    first = stored(plan(advise(), minutes=60))
+    again = plan(advise(), first)
+    assert again.recommendation is not None
+    assert again.recommendation.since == "2026-11-21T12:00:00Z"
+
+
 def test_another_place_begins_anew():
     first = stored(plan(advise()))
     other = plan(advise(placements={("fp8", "h100"): 1}), first, minutes=9)

@@ -65,7 +65,7 @@ class Advisor:
         """Start a search for this world if it is due. To be called on the event loop, with every pass."""
         matters = what_matters(world)
         self._awaits_turn = matters != self._considered
-        if not self._awaits_turn or self._is_thinking or self.due_at_seconds() > self._now():
+        if self.due_at_seconds() > self._now():
             return
         self._considered, self._awaits_turn, self._is_thinking = matters, False, True
         self._started_at = self._now()

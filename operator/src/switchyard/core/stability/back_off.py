@@ -60,7 +60,7 @@ def judge_pool(seen: Sightings, stored: BackOff | None, now: datetime) -> Trust:
         stored = None
     failure = _find_failure(seen, now)
     if stored is not None and until is not None and now < until:
-        if failure is None and _has_succeeded(seen, stored, until):
+        if _has_succeeded(seen, stored, until):
             return Trust()
         return Trust(stored, _describe(stored), recheck_at=until)
     if failure is not None:

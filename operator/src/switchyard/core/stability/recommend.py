@@ -151,7 +151,7 @@ def _describe(offer: _Offer, since: datetime, *, is_settled: bool) -> Recommenda
     return Recommendation(
         placements=offer.placements,
         saving_per_hour=saving,
-        saving_percent=min(100, percent),
+        saving_percent=percent,
         cost_per_hour=format_money(max(offer.cost_per_hour, Decimal(0))),
         migration_cost=format_money(offer.migration_cost),
         payback=payback,
