@@ -14,8 +14,10 @@ import click
 _COMMANDS = {
     "catalog": ("catalog", "List the accelerators that Switchyard knows, with sources."),
     "demo": ("demo", "Run the whole thing here: embedded cluster, operator, workloads, a node failure."),
+    "explain": ("explain", "Explain a workload's placement: every option, its cost, where the choice turns."),
     "model-server": ("model_server", "Serve a simulated model over HTTP."),
     "operator": ("operator", "Run the operator against a cluster."),
+    "plan": ("plan", "Plan objects in files, without a cluster; what if this or that were different."),
     "sandbox": ("sandbox", "Start, stop and disturb an embedded cluster."),
 }
 
