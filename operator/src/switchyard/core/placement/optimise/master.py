@@ -28,6 +28,8 @@ from switchyard.core.placement.optimise.programme import Programme
 from switchyard.core.placement.problem import Candidate, Job, Problem, Supply
 
 _OPEN = 1e-9
+# per hour: of plans that cost the same the highest rank, then the first job, gets its first choice by name
+_TIE_BREAK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Master:
         self.unserved: list[int] = []  # by job: the share without service
         self._pools: dict[str, _Demand] = {each.name: _Demand() for each in problem.supplies}
         spots = list_spot_pools(problem.supplies)
+        in_turn = sorted(range(len(problem.jobs)), key=lambda index: problem.jobs[index].rank)
+        self._turns = {index: turn for turn, index in enumerate(in_turn, 1)}
         for index, job in enumerate(problem.jobs):
             listed = choices[index] if choices is not None else list_choices(job, spots, is_whole=is_whole)
             self._add_job(index, job, listed, spots, is_whole=is_whole)
@@ -83,10 +87,11 @@ class Master:
         none = programme.add_column(0.0, upper=0.0 if is_whole else 1.0, is_integer=not is_continuous)
         self.unserved.append(none)
         terms = [(none, 1.0)]
-        for choice in listed:
+        for position, choice in enumerate(listed):
             if is_mixed and choice.candidate.degradation == 0:
                 continue
-            column = programme.add_column(choice.money, upper=1.0, is_integer=True)
+            tie_break = _TIE_BREAK * position / (len(listed) * self._turns[index])
+            column = programme.add_column(choice.money + tie_break, upper=1.0, is_integer=True)
             self.takes.append(Take(index, column, choice.candidate, choice))
             terms.append((column, 1.0))
             self._seat_choice(index, choice, column)

@@ -127,6 +127,7 @@ def _solve_by_highs(
         "mip_rel_gap": effort.gap_ratio,
         "mip_abs_gap": 1e-9,
         "mip_feasibility_tolerance": 1e-7,
+        "dual_feasibility_tolerance": 1e-9,
     }
     for name, value in options.items():
         highs.setOptionValue(name, value)
