@@ -41,6 +41,14 @@ def list_choices(job: Job, spot_pools: frozenset[str], *, is_whole: bool) -> lis
     return sorted(found, key=lambda each: (each.candidate.name, -each.replicas))
 
 
+def can_take(job: Job, spot_pools: frozenset[str]) -> bool:
+    """True when the job has any choice at all."""
+    return is_served(job) or any(
+        stands_alone(job, each, spot_pools) and each.replicas <= most_replicas(job, each)
+        for each in job.candidates
+    )
+
+
 def is_served(job: Job) -> bool:
     """True when the job is bound to something that runs."""
     return job.is_bound and any(count_running(each) for each in job.holdings)

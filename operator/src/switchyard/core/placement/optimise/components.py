@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from switchyard.core.placement.optimise.choices import list_choices, list_spot_pools
+from switchyard.core.placement.optimise.choices import can_take, list_spot_pools
 from switchyard.core.placement.problem import Job, Problem
 
 
@@ -36,7 +36,7 @@ def split(problem: Problem) -> list[Problem]:
     jobs: dict[str, list[Job]] = {}
     for job in sorted(problem.jobs, key=lambda each: each.key):
         pools = pools_of[job.key]
-        if pools and (job.mode == "mixed" or list_choices(job, spots, is_whole=False)):
+        if pools and (job.mode == "mixed" or can_take(job, spots)):
             jobs.setdefault(find(pools[0]), []).append(job)
     parts = []
     for root, members in jobs.items():
