@@ -276,6 +276,49 @@ def test_all_objections_are_listed_not_only_the_first(tmp_path: Path) -> None:
     assert plan_files([files], settings, ())[1].seats.get(KEY)
 
 
+def test_a_fallback_is_told_apart_from_full_service(tmp_path: Path) -> None:
+    spec = {
+        "variants": [variant("large"), variant("small", quality="0.9")],
+        "fallback": [{"variant": "small"}],
+        "objectives": [{"percentile": 95, "target": "400ms"}],
+    }
+    files = str(write(tmp_path / "w.yaml", pool("a"), node("n", "a"), _chat(spec)))
+    rows = {each.name: each for each in explain(plan_files([files], (), ())[1], KEY).rows}
+    assert rows["large", "a"].standing == "chosen"
+    fallback = rows["small", "a"]
+    assert (fallback.standing, fallback.degradation, fallback.reason) == ("possible", 1, "FallbackNotNeeded")
+    assert fallback.offer is None  # no alternative to full service at any demand
+    explanation = explain(plan_files([files], ["iw/chat.objectives[0].target=1ms"], ())[1], KEY)
+    rows = {(each.variant, each.degradation): each for each in explanation.rows}
+    assert rows["small", 1].standing == "chosen"
+    assert rows["large", 0].reason == "ObjectiveUnreachable"
+    assert explanation.cheapest == ("small", "a")
+
+
+def test_a_mix_shows_each_of_its_options_with_its_share(tmp_path: Path) -> None:
+    spec = {
+        "demand": {"requestsPerSecond": "170"},
+        "placement": {"mode": "mixed"},
+        "constraints": {"spread": {"maxPercentPerPool": 60}},
+        "objectives": [{"percentile": 95, "target": "400ms"}],
+    }
+    pools = [pool("a"), pool("b", "1.50"), node("n", "a", 4), node("m", "b", 8)]
+    explanation = explain(plan_files([str(write(tmp_path / "w.yaml", *pools, _chat(spec)))], (), ())[1], KEY)
+    chosen = [each for each in explanation.rows if each.standing == "chosen"]
+    assert [each.pool for each in chosen] == ["a", "b"]
+    assert all(0 < (each.replicas or 0) < 6 for each in chosen)
+    (first,), (second,) = (each.predicted for each in chosen)
+    assert first == second  # callers are spread evenly over all replicas
+
+
+def test_without_objectives_the_p95_is_shown(tmp_path: Path) -> None:
+    files = write(tmp_path / "w.yaml", pool("a"), node("n", "a"), _chat({}))
+    ran = switchyard("explain", "iw/chat", "-f", files, "-o", "json")
+    (figure,) = options(ran.document)["v", "a"]["predicted"]
+    assert (figure["percentile"], figure["targetSeconds"]) == (95, None)
+    assert figure["seconds"] > 0.1
+
+
 def test_text_tells_the_story_from_header_to_remedies(fleet: Path) -> None:
     ran = switchyard("explain", "iw/chat", "-f", fleet, environment={"COLUMNS": "60"})
     assert ran.code == 0, ran.err

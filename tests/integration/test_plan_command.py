@@ -142,6 +142,17 @@ def test_a_shortage_says_how_many_devices_are_missing(tmp_path: Path) -> None:
     assert switchyard("plan", "-f", files, "--set", "pool/a.devices=3").code == 0
 
 
+def test_a_part_that_is_served_ends_with_1_too(tmp_path: Path) -> None:
+    short = workload("chat", "170", placement={"mode": "mixed"})
+    files = write(tmp_path / "w.yaml", pool("a"), pool("b"), node("n1", "a", 2), node("n2", "b", 1), short)
+    ran = switchyard("plan", "-f", files, "-o", "json")
+    assert ran.code == 1
+    chat = entry(ran.document, "chat")
+    assert (chat["isPlaced"], chat["devices"]) == (True, 3)
+    assert chat["unservedRatio"] == pytest.approx(0.4, abs=0.1)
+    assert "team/chat is placed in part only: InsufficientCapacity" in ran.err
+
+
 def test_a_what_if_shows_before_after_moves_and_money(fleet: Path) -> None:
     setting = "pool/dear.cost.devicePerHour=0.40"
     ran = switchyard("plan", "-f", fleet, "--set", setting, "-o", "json")

@@ -96,7 +96,7 @@ def _describe_figure(objective: Objective, seconds: float) -> Document:
         "metric": objective.metric,
         "percentile": objective.percentile,
         "seconds": None if math.isinf(seconds) else round(seconds, 6),
-        "targetSeconds": objective.target_seconds,
+        "targetSeconds": None if math.isinf(objective.target_seconds) else objective.target_seconds,
     }
 
 
@@ -201,16 +201,22 @@ def _format_count(row: Row) -> str:
 
 
 def _format_reason(row: Row) -> str:
-    degraded = f"fallback {row.degradation}" if row.degradation else ""
     told = f"{row.reason}: {row.message}" if row.reason else ""
-    return "; ".join(each for each in (degraded, told) if each)
+    return "; ".join(each for each in (_format_level(row), told) if each)
+
+
+def _format_level(row: Row, before: str = "") -> str:
+    return f"{before}fallback {row.degradation}" if row.degradation else ""
 
 
 def _format_predicted(figures: Sequence[tuple[Objective, float]]) -> str:
     shown = []
     for objective, seconds in figures:
+        if math.isinf(objective.target_seconds) and math.isinf(seconds):
+            continue
         name, _, target = str(objective).partition(" ≤ ")
-        shown.append(f"{name} {format_seconds(seconds)} ({target})")
+        limit = "" if math.isinf(objective.target_seconds) else f" ({target})"
+        shown.append(f"{name} {format_seconds(seconds)}{limit}")
     return ", ".join(shown) or "-"
 
 
@@ -280,16 +286,19 @@ def _currency(explanation: Explanation) -> str:
 
 def _format_needs(rows: Sequence[Row], width: int | None) -> str:
     lines = []
+    told: set[tuple[Name, str]] = set()
     for row in rows:
-        if not row.remedies or not row.variant:
-            continue
         needs = "; ".join(each.message for each in row.remedies)
-        lines.append(format_text(f"  {name_option(row.name)}: {needs}", width=width, indent=4))
+        if not needs or not row.variant or (row.name, needs) in told:
+            continue
+        told.add((row.name, needs))
+        label = f"  {name_option(row.name)}{_format_level(row, ' as ')}: {needs}"
+        lines.append(format_text(label, width=width, indent=4))
         options = format_options(row)
         if options:
             lines.append(f"    {options}")
     bare = [row.pool for row in rows if row.remedies and not row.variant]
     if bare:
-        told = f"  {', '.join(bare)}: a variant made for it, with a profile measured there"
-        lines.append(format_text(told, width=width, indent=4))
+        label = f"  {', '.join(bare)}: a variant made for it, with a profile measured there"
+        lines.append(format_text(label, width=width, indent=4))
     return "\n".join(lines)

@@ -114,11 +114,14 @@ def describe_way_out(planned: Planned, key: JobKey) -> list[str]:
     """What it would take to place a workload, the options nearest to it first."""
     if key not in planned.readings.workloads:
         return []
-    lines = []
     refused = [each for each in explain(planned, key).rows if each.remedies]
-    for row in sorted(refused, key=lambda each: (len(each.remedies), not _is_tryable(each), each.name))[
-        :_MOST_WAYS_OUT
-    ]:
+    made_for = [each for each in refused if each.variant]
+    if not made_for and not planned.seats.get(key) and refused:
+        pools = ", ".join(each.pool for each in refused)
+        return [f"a variant made for one of the pools {pools} is missing"]
+    made_for.sort(key=lambda each: (len(each.remedies), not _is_tryable(each), each.name))
+    lines = []
+    for row in made_for[:_MOST_WAYS_OUT]:
         needs = "; ".join(each.message for each in row.remedies)
         lines.append(f"{name_option(row.name)} needs {needs}")
         if _is_tryable(row):

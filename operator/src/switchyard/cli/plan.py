@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from switchyard.cli.planning import Planned
 
 _EXIT_UNPLACED = 1
 _EXIT_BAD_INPUT = 2
@@ -49,7 +52,8 @@ def command(
     """Show where workloads would be placed, at what cost, and why not elsewhere.
 
     Takes AcceleratorPools, InferenceWorkloads, Nodes, PodTemplates, ResourceQuotas and Namespaces, also as
-    `kubectl get -o yaml` prints them. Ends with 0 when all are placed, 1 when one is not, 2 on bad input.
+    `kubectl get -o yaml` prints them. Ends with 0 when all are placed whole, 1 when one is not, 2 on bad
+    input.
     """
     from switchyard.cli.columns import find_width
     from switchyard.cli.manifests import BadInputError
@@ -91,16 +95,17 @@ def print_document(document: Any, output: str) -> None:
         print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110), end="")
 
 
-def _report_unplaced(planned: Any, document: Any) -> bool:
-    """Say on standard error what can't be placed, why, and the way out; True when there is any."""
-    unplaced = [each for each in document["workloads"] if not each["isPlaced"]]
+def _report_unplaced(planned: Planned, document: Any) -> bool:
+    """Say on standard error what can't be placed whole, why, and the way out; True when there is any."""
+    unplaced = [each for each in document["workloads"] if not each["isPlaced"] or each["unservedRatio"]]
     if not unplaced:
         return False
     from switchyard.cli.explanation import describe_way_out
 
     for each in unplaced:
         key = (each["namespace"], each["name"])
-        click.echo(f"{key[0]}/{key[1]} cannot be placed: {each['reason']}: {each['message']}", err=True)
+        how = "is placed in part only" if each["isPlaced"] else "cannot be placed"
+        click.echo(f"{key[0]}/{key[1]} {how}: {each['reason']}: {each['message']}", err=True)
         for line in describe_way_out(planned, key):
             click.echo(f"  {line}", err=True)
     return True

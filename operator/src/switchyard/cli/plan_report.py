@@ -115,6 +115,7 @@ def describe_workload(planned: Planned, workload: Workload) -> Document:
         "tier": str(workload.spec.tier),
         "isPlaced": bool(placements),
         "placements": placements,
+        "unservedRatio": round(planned.solution.unserved.get(key, 0.0), 6) if placements else 1.0,
         "replicas": sum(each.get("replicas", 0) for each in placements),
         "devices": sum(each.get("devices", 0) for each in placements),
         "costPerHour": status.get("costPerHour"),

@@ -7,6 +7,7 @@ compare, as if nothing stood in the way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -31,8 +32,9 @@ Standing = Literal["chosen", "possible", "refused"]
 class Row:
     """One option. Figures are None where they can't be known.
 
-    `predicted`: seconds by objective at peak demand over `replicas`; for an objective out of reach, what an
-    idle replica does. `needed_replicas` would carry the whole demand; a chosen option has `replicas`.
+    `predicted`: seconds by objective at peak demand over `replicas` (without any: the p95); for an objective
+    out of reach, what an idle replica does. `needed_replicas` would carry the whole demand; a chosen option
+    has `replicas`.
     """
 
     variant: str
@@ -136,9 +138,11 @@ def _compare(case: Case, market: Market, verdicts: Mapping[Name, tuple[Reason, s
     placement = next(
         (each for each in market.placements if _identity(each.candidate) == (*name, level)), None
     )
-    reason, message = _find_verdict(name, level, verdicts)
-    remedies = () if placement else find_remedies(case)
     is_open = (*name, level) in market.candidates
+    reason, message = verdicts.get(name, (None, ""))
+    if is_open and level > market.degradation:
+        reason, message = Reason.FallbackNotNeeded, f"{_name_level(market)} has a place"
+    remedies = () if placement else find_remedies(case)
     standing: Standing = "chosen" if placement else "possible" if is_open else "refused"
     needed = case.replicas if case.promised.rate > 0 else None
     unit = case.unit_devices
@@ -175,13 +179,8 @@ def _identity(candidate: Candidate) -> tuple[str, str, int]:
     return (candidate.variant, candidate.pool, candidate.degradation)
 
 
-def _find_verdict(
-    name: Name, level: int, verdicts: Mapping[Name, tuple[Reason, str]]
-) -> tuple[Reason | None, str]:
-    """Why the option was not taken. What the plan says of a pair is said of its full service."""
-    if level and name not in verdicts:
-        return Reason.FallbackNotNeeded, "it serves only where nothing meets the objectives"
-    return verdicts.get(name, (None, ""))
+def _name_level(market: Market) -> str:
+    return f"fallback {market.degradation}" if market.degradation else "full service"
 
 
 def _find_room(case: Case, market: Market, devices: int) -> Remedy:
@@ -199,7 +198,8 @@ def _find_room(case: Case, market: Market, devices: int) -> Remedy:
 def _dismiss(case: Case, verdicts: Mapping[Name, tuple[Reason, str]]) -> Row:
     """The row of a pool that no variant is made for: it has no figures."""
     name = ("", case.pool.name)
-    reason, message = verdicts.get(name, (Reason.AcceleratorMismatch, ""))
+    reason, _ = verdicts.get(name, (Reason.AcceleratorMismatch, ""))
+    message = f"no variant is made for {' of family '.join(case.pool.kinds)}"
     return Row(*name, "refused", reason, message, remedies=find_remedies(case)[:1])
 
 
@@ -261,6 +261,7 @@ def _predict(case: Case, replicas: int) -> tuple[tuple[Objective, float], ...]:
     if profile is None or case.gap or replicas < 1:
         return ()
     rate = case.workload.peak_rate / replicas
+    shown = case.standard.objectives or (Objective(95, math.inf),)  # none asked for: the p95 is of use
     return tuple(
         (
             each,
@@ -273,7 +274,7 @@ def _predict(case: Case, replicas: int) -> tuple[tuple[Objective, float], ...]:
                 metric=each.metric,
             ),
         )
-        for each in case.standard.objectives
+        for each in shown
     )
 
 
