@@ -24,8 +24,7 @@ from switchyard.core.placement.queueing import (
     occupy,
     response_percentile_seconds,
 )
-from switchyard.core.placement.token_percentiles import token_percentile_seconds
-from switchyard.core.placement.tokens import TokensProfile, Traffic, saturation_rate
+from switchyard.core.placement.tokens import TokensProfile, Traffic, saturation_rate, settle_traffic
 
 __all__ = [
     "Capacity",
@@ -131,13 +130,12 @@ def max_rate(
     binding: Objective | None = None
     for objective in objectives:
         network_seconds = _network_share(objective.metric, network_latency_seconds)
-        meets = _check(profile, objective, network_seconds, traffic)
-        if not meets(0.0):
+        reached = _reach(profile, objective, objective.target_seconds - network_seconds, highest, traffic)
+        if reached <= 0:
             best = _percentile_seconds(profile, 0.0, objective.percentile, objective.metric, traffic)
             return Capacity(0.0, objective, best + network_seconds)
-        if not meets(highest):
-            highest = _bisect(meets, highest)
-            binding = objective
+        if reached < highest:
+            highest, binding = reached, objective
     rate = _cut(highest * MODEL_HEADROOM_RATIO.get(source, 0.70))
     return Capacity(rate, binding)
 
@@ -176,7 +174,8 @@ def measure_load(profile: LatencyProfile, rate: float, traffic: Traffic | None =
     if isinstance(profile, PointsProfile):
         return rate / profile.last_rate, curve_error_ratio(profile, rate)
     if isinstance(profile, TokensProfile):
-        return min(1.0, rate / saturation_rate(profile, _required(traffic))), 0.0
+        _, limit = _settle(profile, traffic)
+        return min(1.0, rate / limit) if limit > 0 else 1.0, 0.0
     if rate >= profile.saturation_rate:
         return 1.0, 0.0
     busy = occupy(profile, rate).busy_mean if rate > 0 else 0.0
@@ -241,6 +240,12 @@ def _required(traffic: Traffic | None) -> Traffic:
     return traffic
 
 
+def _settle(profile: TokensProfile, traffic: Traffic | None) -> tuple[Traffic, float]:
+    """The traffic as the model knows it, and the saturation rate under it."""
+    settled = settle_traffic(_required(traffic))
+    return settled, saturation_rate(profile, settled)
+
+
 def _tells(profile: LatencyProfile, metric: Metric) -> bool:
     if isinstance(profile, PointsProfile):
         return profile.tells(metric)
@@ -256,24 +261,38 @@ def _highest_rate(profile: LatencyProfile, traffic: Traffic | None) -> float:
     if isinstance(profile, PointsProfile):
         return profile.last_rate  # the curve's end, not its saturation: nobody knows where that is
     if isinstance(profile, TokensProfile):
-        return saturation_rate(profile, _required(traffic)) * HIGHEST_LOAD_RATIO
+        return _settle(profile, traffic)[1] * HIGHEST_LOAD_RATIO
     return profile.saturation_rate * HIGHEST_LOAD_RATIO
 
 
+def _reach(
+    profile: LatencyProfile, objective: Objective, seconds: float, highest: float, traffic: Traffic | None
+) -> float:
+    """The highest rate up to `highest` that keeps the objective within `seconds`; 0 when no rate does."""
+    percentile, metric = objective.percentile, objective.metric
+    if isinstance(profile, TokensProfile):
+        from switchyard.core.placement.token_percentiles import find_token_load  # noqa: PLC0415  # numpy
+
+        settled, limit = _settle(profile, traffic)
+        if limit <= 0 or highest <= 0:
+            return 0.0
+        promise = (percentile, metric, seconds)
+        load = find_token_load(profile, settled, promise, highest=highest / limit)
+        return min(highest, load * limit)
+    meets = _check(profile, objective, seconds)
+    if not meets(0.0):
+        return 0.0
+    return highest if meets(highest) else _bisect(meets, highest)
+
+
 def _check(
-    profile: LatencyProfile, objective: Objective, network_seconds: float, traffic: Traffic | None
+    profile: ConcurrencyProfile | PointsProfile, objective: Objective, seconds: float
 ) -> Callable[[float], bool]:
     """A test whether a rate keeps the objective."""
-    seconds = objective.target_seconds - network_seconds
+    percentile, metric = objective.percentile, objective.metric
     if isinstance(profile, ConcurrencyProfile):
-        allowed = 1 - objective.percentile / 100
-        return lambda rate: exceed_probability(profile, rate, seconds) <= allowed
-
-    def meets(rate: float) -> bool:
-        figure = _percentile_seconds(profile, rate, objective.percentile, objective.metric, traffic)
-        return figure <= seconds
-
-    return meets
+        return lambda rate: exceed_probability(profile, rate, seconds) <= 1 - percentile / 100
+    return lambda rate: curve_percentile_seconds(profile, rate, percentile, metric) <= seconds
 
 
 def _percentile_seconds(
@@ -282,7 +301,14 @@ def _percentile_seconds(
     if isinstance(profile, PointsProfile):
         return curve_percentile_seconds(profile, rate, percentile, metric)
     if isinstance(profile, TokensProfile):
-        return token_percentile_seconds(profile, _required(traffic), rate, percentile, metric)
+        from switchyard.core.placement.token_percentiles import (  # noqa: PLC0415  # numpy, if it is needed
+            token_percentile_seconds,
+        )
+
+        settled, limit = _settle(profile, traffic)
+        if limit <= 0:
+            return math.inf
+        return token_percentile_seconds(profile, settled, rate / limit, percentile, metric)
     if rate >= profile.saturation_rate:
         return math.inf
     return response_percentile_seconds(profile, rate, percentile)

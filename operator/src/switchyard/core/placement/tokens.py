@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from switchyard.core.errors import ProfileError
 
+_STEPS_PER_OCTAVE = 32
 USABLE_CACHE_RATIO = 0.9  # past it engines begin to preempt sequences, and recompute them
 
 
@@ -32,6 +33,26 @@ class Traffic:
         for name, value in (("inputTokens", self.input_cv), ("outputTokens", self.output_cv)):
             if not (math.isfinite(value) and value >= 0):
                 raise ProfileError(f"{name}.cv is {value}: it must be a number of at least 0")
+
+
+def settle_traffic(traffic: Traffic) -> Traffic:
+    """`traffic` on a grid: means in steps of 2.2 percent, variations in steps of 0.05.
+
+    Measured traffic differs in every reading; on the grid a result is computed once and then remembered.
+    """
+
+    def settle(mean: float) -> float:
+        return 2 ** (round(math.log2(mean) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE)
+
+    def settle_cv(variation: float) -> float:
+        return round(variation * 20) / 20
+
+    return Traffic(
+        settle(traffic.input_mean),
+        settle_cv(traffic.input_cv),
+        settle(traffic.output_mean),
+        settle_cv(traffic.output_cv),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +89,59 @@ class TokensProfile:
             raise ProfileError(f"prefixHitRatio is {self.prefix_hit_ratio}: it must be in 0 … below 1")
 
 
-def count_places(profile: TokensProfile, traffic: Traffic) -> int:
-    """Sequences that run at once: the engine's limit, or what its cache holds. 0: not one fits."""
-    if profile.cache_tokens is None:
-        return profile.max_batch
-    held = traffic.input_mean + traffic.output_mean / 2
-    return min(profile.max_batch, int(USABLE_CACHE_RATIO * profile.cache_tokens / held))
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """One replica in balance: what an iteration holds at its limit, and how a sequence lives through it."""
+
+    places: int  # sequences that run at once: the engine's limit, or what its cache holds
+    fresh_tokens: float  # of a prompt, to compute: what the prefix cache does not hold
+    held_tokens: float  # of a running sequence in the cache, on average over time
+    prefill_iterations: float  # that a prompt takes
+    per_sequence_seconds: float  # of an iteration, by each running sequence, its cache included
+    highest_per_iteration: float  # requests that one iteration can complete, in balance
+    saturation_rate: float  # requests per second; 0 when no sequence fits
 
 
-def residence_seconds(profile: TokensProfile, traffic: Traffic, running: int) -> float:
-    """Mean seconds from admission to the last token with `running` sequences in the batch."""
-    fresh = traffic.input_mean * (1 - profile.prefix_hit_ratio)
-    held = traffic.input_mean + traffic.output_mean / 2
-    share = (
-        profile.per_sequence_seconds
-        + profile.per_prefill_token_seconds * fresh / traffic.output_mean
-        + profile.per_cached_token_seconds * held
+def balance(profile: TokensProfile, traffic: Traffic) -> Steady:
+    """The replica's balance at saturation.
+
+    With x requests through an iteration there are x (O - 1) running sequences and x I prompt tokens in it.
+    The limits: x (O - 1 + iterations of a prompt) places, x (O - 1 + I) tokens of the batch. A running
+    sequence holds I + O (1 + cv^2) / 2 tokens of cache on average over time, as long answers are met more
+    often than short ones.
+    """
+    fresh = max(1.0, traffic.input_mean * (1 - profile.prefix_hit_ratio))
+    held = traffic.input_mean + traffic.output_mean * (1 + traffic.output_cv**2) / 2
+    places = profile.max_batch
+    if profile.cache_tokens is not None:
+        places = min(places, int(USABLE_CACHE_RATIO * profile.cache_tokens / held))
+    chunks = mean_chunks(fresh, traffic.input_cv, profile.max_batched_tokens)
+    per_sequence = profile.per_sequence_seconds + profile.per_cached_token_seconds * held
+    further = traffic.output_mean - 1
+    highest = min(places / (further + chunks), profile.max_batched_tokens / (further + fresh))
+    seconds = (
+        profile.iteration_seconds
+        + highest * further * per_sequence
+        + highest * fresh * profile.per_prefill_token_seconds
     )
-    iteration = profile.iteration_seconds + running * share
-    return traffic.output_mean * iteration + profile.iteration_seconds
+    return Steady(places, fresh, held, chunks, per_sequence, highest, highest / seconds)
+
+
+def mean_chunks(mean: float, cv: float, chunk: float) -> float:
+    """The mean of ceil(length / chunk) for a lognormal length."""
+    if cv == 0:
+        return float(math.ceil(mean / chunk))
+    spread = math.sqrt(math.log1p(cv * cv))
+    total = 1.0
+    for count in range(1, 1000):
+        deviate = (math.log(count * chunk / mean) + spread * spread / 2) / spread
+        beyond = math.erfc(deviate / math.sqrt(2)) / 2
+        total += beyond
+        if beyond < 1e-6:
+            break
+    return total
 
 
 def saturation_rate(profile: TokensProfile, traffic: Traffic) -> float:
     """Requests per second with every place of the batch taken all the time; 0 when no sequence fits."""
-    places = count_places(profile, traffic)
-    return places / residence_seconds(profile, traffic, places) if places else 0.0
+    return balance(profile, traffic).saturation_rate
