@@ -221,6 +221,31 @@ def test_nothing_is_asked_before_the_first_lists_nor_while_another_leads() -> No
     run(scenario())
 
 
+def test_a_source_that_hangs_holds_up_no_other() -> None:
+    async def scenario() -> None:
+        fake = FakePrometheus(answers(3.0))
+        async with fake.serve() as url:
+            stage = Stage(url)
+            collector = stage.build()
+
+            class Hangs:
+                async def measure(self, wants: Sequence[Want], now: datetime) -> Sequence[Measured]:
+                    await asyncio.Event().wait()
+                    return ()
+
+            collector._sources[""] = Hangs()
+            stage.seen = world(workload(), workload("slow", {"signal": {"preset": "vllm"}}))
+            task = asyncio.create_task(collector.run())
+            async with asyncio.timeout(10):
+                while ("shop", "chat") not in stage.outside.signals:  # noqa: ASYNC110 - polls with a deadline
+                    await asyncio.sleep(0.01)
+            assert stage.reading.requests_per_second == 3.0
+            assert ("shop", "slow") not in stage.outside.signals
+            task.cancel()
+
+    run(scenario())
+
+
 def test_a_source_that_nobody_defined_is_told() -> None:
     async def scenario() -> None:
         stage = Stage("http://127.0.0.1:9")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -37,7 +37,9 @@ from switchyard.engine.signals import (
 
 logger = logging.getLogger(__name__)
 
-PODS = ""  # the name of no source: the pods themselves
+# names that no source can have
+PODS = ""  # the pods themselves
+PRICES = "*prices"
 PRICE_INTERVAL_SECONDS = 300.0
 _TICKS_PER_INTERVAL = 4
 
@@ -88,21 +90,27 @@ class SignalCollector:
             self._price_pace = _Pace(own)
 
     async def run(self) -> None:
-        """Collect for ever. A failure of ours is logged and the next tick tries again."""
-        shortest = min(pace.interval_seconds for pace in (*self._paces.values(), self._price_pace))
+        """Collect for ever, each source by itself: one that hangs holds up no other."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, pace in (*self._paces.items(), (PRICES, self._price_pace)):
+                tasks.create_task(self._run_one(name, pace))
+
+    async def _run_one(self, name: str, pace: _Pace) -> None:
         while True:
             if self.may_act():
                 try:
-                    await self.collect()
+                    await self.collect((name,))
                 except Exception:
-                    logger.exception("collecting measurements failed; the last ones stay")
-            await asyncio.sleep(max(0.25, shortest / _TICKS_PER_INTERVAL))
+                    # a bug met in one look must not end the others, nor the process
+                    logger.exception("measuring failed; the last figures stay", extra={"source": name})
+            await asyncio.sleep(max(0.25, pace.interval_seconds / _TICKS_PER_INTERVAL))
 
-    async def collect(self) -> None:
-        """Ask every source whose time has come."""
+    async def collect(self, only: Collection[str] = ()) -> None:
+        """Ask every source whose time has come, or of these only."""
         now_seconds = self.clock.monotonic_seconds()
-        due = [name for name, pace in self._paces.items() if pace.is_due(now_seconds)]
-        is_price_due = self._prices is not None and self._price_pace.is_due(now_seconds)
+        asked = only or (*self._paces, PRICES)
+        due = [name for name in asked if name != PRICES and self._paces[name].is_due(now_seconds)]
+        is_price_due = PRICES in asked and self._prices is not None and self._price_pace.is_due(now_seconds)
         if not due and not is_price_due:
             return
         now = self.clock.now()

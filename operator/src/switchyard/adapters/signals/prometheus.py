@@ -85,7 +85,7 @@ class PrometheusSource:
                 terms = [term for term in preset.terms() if term.kind in ("counter", "stock")]
                 tables = await ask_pods(asker, terms, wants, signal.window_seconds)
                 found = [self._add_up(preset, tables, want, asker.now) for want in wants]
-        except NoAnswer as problem:
+        except (NoAnswer, TemplateProblem) as problem:
             found = [Measured(problem=str(problem))] * len(wants)
         return [self._name_source(each) for each in found]
 
@@ -124,7 +124,7 @@ class PrometheusSource:
             return [()] * len(wants)
         try:
             tables = await ask_pods(asker, preset.terms(), wants, LEARNING_WINDOW_SECONDS, with_resets=True)
-        except NoAnswer:
+        except (NoAnswer, TemplateProblem):
             return [()] * len(wants)  # the next minute is as good
         self._sampled_at[preset.name] = asker.now
         return [_sample(preset, tables, want, asker.now) for want in wants]
