@@ -20,7 +20,8 @@ CHART = REPOSITORY / "charts" / "switchyard"
 NAMESPACE = "switchyard-e2e"
 RELEASE = "switchyard"
 READY_SECONDS = 60
-SETTINGS = "resync: 5s\n"  # so that an idle loop shows itself within seconds
+# so that an idle loop shows itself within seconds, and demand is known as soon
+SETTINGS = "resync: 5s\nsignalInterval: 1s\n"
 
 
 class Operator:
@@ -61,6 +62,12 @@ class Operator:
         self._programs.wait_until(
             "operator ready", lambda: self.probes.get("/readyz").code == 200, seconds=READY_SECONDS
         )
+
+    def configure(self, more_settings: str = "") -> None:
+        """Stop, and start again with these settings on top of the usual ones."""
+        self.stop()
+        self._settings.write_text(SETTINGS + more_settings)
+        self.start()
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
