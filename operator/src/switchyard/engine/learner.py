@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from switchyard.core.learning.learn import Memory, learn_profiles, remember
 from switchyard.core.learning.learned import LearnedProfile
 from switchyard.core.learning.sample import EngineSample
 from switchyard.core.placement.latency import TokensProfile
@@ -15,6 +15,9 @@ from switchyard.core.placement.profile_reading import read_tokens
 from switchyard.core.placement.reading import read_workload
 from switchyard.core.stability.moments import read_moment
 from switchyard.core.world import Workload, World
+
+if TYPE_CHECKING:
+    from switchyard.core.learning.learn import Memory
 
 WorkloadKey = tuple[str, str]
 
@@ -47,6 +50,9 @@ class Learner:
     def _learn_one(
         self, workload: Workload, samples: Sequence[EngineSample], now: datetime
     ) -> tuple[LearnedProfile, ...]:
+        # it brings scipy.optimize, which a start without learning need not wait for
+        from switchyard.core.learning.learn import Memory, learn_profiles, remember  # noqa: PLC0415  (see above)
+
         facts, signals = read_workload(workload), workload.spec.signals
         learning = signals.learning if signals is not None else "off"
         published = self._published.get(workload.key)
