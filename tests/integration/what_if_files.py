@@ -99,3 +99,16 @@ def workload(name: str, rate: str = "30", *, namespace: str = "team", **spec: An
 def write(path: Path, *documents: dict[str, Any]) -> Path:
     path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
     return path
+
+
+def chat(**spec: Any) -> dict[str, Any]:
+    """A workload team/chat; a variant whose profile is None states none."""
+    body = workload("chat", **spec)
+    for each in body["spec"]["variants"]:
+        if each["profile"] is None:
+            del each["profile"]
+    return body
+
+
+def options(document: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    return {(each["variant"], each["pool"]): each for each in document["options"]}

@@ -15,6 +15,7 @@ from switchyard.core.placement.cost import format_money
 from switchyard.core.placement.cost_curve import Name
 from switchyard.core.placement.latency import Objective, format_rate, format_seconds
 from switchyard.core.placement.turning_points import PriceTurn, Reign
+from switchyard.core.world import Workload
 
 SCHEMA = "switchyard.dev/explanation/v1"
 Document = dict[str, Any]
@@ -41,7 +42,7 @@ def describe_explanation(explanation: Explanation) -> Document:
             "source": str(facts.demand_source),
         },
         "options": [_describe_row(each) for each in explanation.rows],
-        "recommendation": explanation.status.get("recommendation"),
+        "recommendation": _find_recommendation(explanation, workload),
         "turningPoints": {
             "cheapestNow": _describe_name(explanation.cheapest),
             "demand": [_describe_reign(each) for each in explanation.reigns],
@@ -65,6 +66,15 @@ def format_explanation(explanation: Explanation, document: Document, *, width: i
     if needs:
         parts.append(f"What it would take\n{needs}")
     return "\n\n".join(parts)
+
+
+def _find_recommendation(explanation: Explanation, workload: Workload) -> Document | None:
+    """What the operator recommends: it alone has looked at all moves, and for how long they have paid."""
+    stored = workload.status.recommendation
+    if stored is None:
+        return explanation.status.get("recommendation")
+    found: Document = stored.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
 
 
 def _describe_row(row: Row) -> Document:
@@ -221,12 +231,12 @@ def _format_predicted(figures: Sequence[tuple[Objective, float]]) -> str:
 
 
 def _format_recommendation(recommendation: Mapping[str, Any], width: int | None) -> str:
-    told = str(recommendation.get("message") or "")
-    where = format_seats(recommendation.get("placements", ()))
-    saving = recommendation.get("savingPerHour")
-    parts = [where, f"saves {saving} per hour" if saving else "", told]
-    if recommendation.get("payback"):
-        parts.insert(2, f"pays back in {recommendation['payback']}")
+    parts = [
+        str(recommendation.get("message") or format_seats(recommendation.get("placements", ()))),
+        f"saves {recommendation['savingPerHour']} per hour" if "savingPerHour" in recommendation else "",
+        f"pays back in {recommendation['payback']}" if "payback" in recommendation else "",
+        "" if recommendation.get("settled") else "observed, not settled yet",
+    ]
     return format_text("  " + "; ".join(each for each in parts if each), width=width, indent=2)
 
 
