@@ -18,6 +18,7 @@ _COMMANDS = {
     "model-server": ("model_server", "Serve a simulated model over HTTP."),
     "operator": ("operator", "Run the operator against a cluster."),
     "plan": ("plan", "Plan objects in files, without a cluster; what if this or that were different."),
+    "profile": ("profile", "Measure a running endpoint and write the profile of one replica."),
     "sandbox": ("sandbox", "Start, stop and disturb an embedded cluster."),
 }
 
