@@ -173,3 +173,19 @@ def test_points_are_taken_at_rising_rates_without_the_failing_ones() -> None:
     rates = [point.rate for point in fitted.profile.points]  # type: ignore[union-attr]
     assert rates == sorted(rates)
     assert all(math.isclose(point.p50_seconds, 0.05, rel_tol=0.01) for point in fitted.profile.points)  # type: ignore[union-attr]
+
+
+class Strict(Engine):
+    """Refuses fields beyond the standard."""
+
+    async def ask(self, question: Question, due: float) -> Answer:
+        if "ignore_eos" in (question.body or {}):
+            now = asyncio.get_running_loop().time()
+            return Answer(due=due, sent=now, ended=now, problem="HTTP 400: unknown field ignore_eos")
+        return await super().ask(question, due)
+
+
+def test_a_server_that_knows_only_standard_fields_is_measured_with_a_warning() -> None:
+    run = measure(Plan(duration_seconds=20, max_callers=8, output_tokens=10), Strict(TRUE))
+    assert all(not phase.stopped for phase in run.found.phases)
+    assert any("neither ignore_eos nor stream_options" in text for text in run.found.warnings)

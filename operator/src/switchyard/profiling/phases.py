@@ -53,6 +53,10 @@ class Run:
         self._plan = plan
         self._tell = tell
         self._writer = Writer(plan.seed)
+        self._extras: dict[str, Any] = {
+            "stream_options": {"include_usage": True},
+            "ignore_eos": True,  # answers of one length
+        }
 
     async def measure(self) -> None:
         """All phases. EndpointError when the first request is refused."""
@@ -95,8 +99,7 @@ class Run:
             "model": endpoint.model,
             "max_tokens": plan.output_tokens,
             "stream": True,
-            "stream_options": {"include_usage": True},
-            "ignore_eos": True,  # answers of one length; servers that do not know it ignore it
+            **self._extras,
         }
         if endpoint.path.endswith("/chat/completions"):
             body["messages"] = [{"role": "user", "content": text}]
@@ -107,6 +110,14 @@ class Run:
     async def _start_cold(self) -> None:
         self._tell("cold start: one request")
         first = await self._client.ask(self._ask(), asyncio.get_running_loop().time())
+        if first.problem.startswith(("HTTP 400", "HTTP 422")) and self._plan.body is None and self._extras:
+            self._extras = {}  # a strict server refuses fields that it does not know
+            first = await self._client.ask(self._ask(), asyncio.get_running_loop().time())
+            if not first.problem and self._endpoint.is_language_model:
+                self.found.warnings.append(
+                    "the server takes neither ignore_eos nor stream_options: answers may end early, and "
+                    "sizes of prompts are not counted"
+                )
         if first.problem:
             raise EndpointError(explain_refusal(first.problem, self._endpoint))
         self.found.cold = first
