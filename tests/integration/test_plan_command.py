@@ -299,6 +299,10 @@ def test_rules_between_fields_hold_here_too(tmp_path: Path) -> None:
         ("apiVersion: switchyard.dev/v1alpha1\nkind: AcceleratorPol\nmetadata: {name: a}", ":2: kind: "),
         ("apiVersion: v2\nkind: AcceleratorPool\nmetadata: {name: a}", "give switchyard.dev/v1alpha1"),
         ("apiVersion: v1\nkind: Node\nmetadata: {}", "metadata.name: must be given"),
+        (
+            "apiVersion: switchyard.dev/v1alpha1\nkind: AcceleratorPool\nmetadata:\n  name: a\n  lables: {}",
+            ":5: AcceleratorPool a: metadata.lables: no such field; did you mean labels?",
+        ),
         ("apiVersion: v1\nkind: Node\nmetadata: {name: n}", "nothing to plan"),
         ("", "nothing to plan"),
     ],

@@ -27,6 +27,11 @@ UNCHECKED_RULES = (
 )
 _LONGEST_VALUE = 60
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_METADATA = (
+    *("name", "namespace", "labels", "annotations", "finalizers", "generateName", "ownerReferences", "uid"),
+    *("resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"),
+    *("deletionGracePeriodSeconds", "managedFields", "selfLink"),
+)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -100,6 +105,9 @@ def _check_identity(body: Json) -> Iterator[Problem]:
         yield Problem(
             ("metadata", "name"), f"{name!r}: give lower-case letters, digits, '-' and '.', at most 253"
         )
+    for key in metadata if isinstance(metadata, dict) else ():
+        if key not in _METADATA:
+            yield Problem(("metadata", key), f"no such field{suggest(key, _METADATA)}")
     for key in body:
         if key not in _TOP:
             yield Problem((key,), f"no such field{suggest(key, _TOP)}")
