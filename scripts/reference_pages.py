@@ -117,6 +117,7 @@ def _entry(each: Accelerator) -> str:
         "- nodes: " + (" or ".join(_labels(labels) for labels in each.node_selectors) or "no label known"),
         "- taints: " + (", ".join(f"`{taint.key}`" for taint in each.taints) or "none known"),
         f"- memory: {_memory(each)}; power: {_power(each)}",
+        f"- memory bandwidth: {_bandwidth(each)}; peak: {_peak(each)}",
         f"- precisions: {', '.join(each.precisions) or _UNKNOWN}",
         f"- runtimes: {', '.join(each.runtimes) or _UNKNOWN}",
         "- allocated together: " + (", ".join(map(str, each.unit_devices)) or "any number"),
@@ -139,6 +140,15 @@ def _memory(each: Accelerator) -> str:
 
 def _power(each: Accelerator) -> str:
     return _figure(each, "power_watts", f"{each.power_watts:g} W" if each.power_watts is not None else None)
+
+
+def _bandwidth(each: Accelerator) -> str:
+    return _UNKNOWN if each.memory_bandwidth_gbps is None else f"{each.memory_bandwidth_gbps:g} GB/s"
+
+
+def _peak(each: Accelerator) -> str:
+    figures = (f"{value:g} Tflops {precision}" for precision, value in each.peak_tflops.items())
+    return ", ".join(figures) or _UNKNOWN
 
 
 def _figure(each: Accelerator, field: str, text: str | None) -> str:

@@ -68,6 +68,10 @@ def test_the_part_is_known(name: str) -> None:
         ("aws-inferentia2", "unit_devices", (1, 4, 8, 16)),
         ("aws-trainium1", "resource_name", "aws.amazon.com/neuron"),
         ("google-tpu-v5e", "resource_name", "google.com/tpu"),
+        ("google-tpu-v5e", "memory_bandwidth_gbps", 819),
+        ("google-tpu-v5e", "peak_tflops", {"bf16": 197, "int8": 393}),
+        ("aws-trainium1", "peak_tflops", {}),
+        ("nvidia-l4", "memory_bandwidth_gbps", None),
         ("cpu", "resource_name", "cpu"),
         ("nvidia-t4", "power_watts", 70),
     ],
@@ -182,6 +186,8 @@ accelerators:
     taints: [{key: example.com/part}]
     memory: 8G
     powerWatts: 10
+    memoryBandwidthGBps: 300
+    peakTflops: {fp16: 60}
     precisions: [fp16]
     runtimes: []
     unitDevices: []
@@ -196,6 +202,8 @@ accelerators:
         ("    memory: 8G\n", "", "memory"),
         ("memory: 8G", "memory: 8 GB", "memory"),
         ("powerWatts: 10", "powerWatts: 0", "powerWatts"),
+        ("memoryBandwidthGBps: 300", "memoryBandwidthGBps: 0", "memoryBandwidthGBps"),
+        ("{fp16: 60}", "{fp16: fast}", "peakTflops"),
         ("sources: [sheet]", "sources: [hearsay]", "hearsay"),
         ("sources: [sheet]", "sources: []", "name a source"),
         ("sources: [sheet]", "sources: [sheet]\n    generalKnowledge: [price]", "price"),

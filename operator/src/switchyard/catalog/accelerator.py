@@ -44,6 +44,10 @@ class Accelerator:
     taints: tuple[Taint, ...] = ()
     memory_bytes: int | None = None
     power_watts: float | None = None
+    memory_bandwidth_gbps: float | None = None  # 10^9 bytes per second
+    peak_tflops: Mapping[str, float] = field(
+        default_factory=dict
+    )  # 10^12 operations per second, by precision
     precisions: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     unit_devices: tuple[int, ...] = ()

@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from switchyard.catalog.accelerator import GENERAL_KNOWLEDGE, Accelerator, Catalog, Source, Taint
 
 Family = Literal["gpu", "inferentia", "trainium", "tpu", "edge", "fpga", "neuromorphic", "cpu"]
+Precision = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 FAMILIES: tuple[str, ...] = get_args(Family)  # in the order of the catalog
 _BYTES = {"M": 10**6, "G": 10**9, "Mi": 2**20, "Gi": 2**30}
 
@@ -54,7 +55,9 @@ class _Entry(_Part):
     taints: tuple[_TaintData, ...]
     memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(M|G|Mi|Gi)$")] | None
     power_watts: Annotated[float, Field(gt=0)] | None
-    precisions: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], ...]
+    memory_bandwidth_gbps: Annotated[float, Field(gt=0)] | None = Field(alias="memoryBandwidthGBps")
+    peak_tflops: dict[Precision, Annotated[float, Field(gt=0)]]
+    precisions: tuple[Precision, ...]
     runtimes: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], ...]
     unit_devices: tuple[Annotated[int, Field(ge=1)], ...]
     sources: tuple[str, ...]
@@ -148,6 +151,8 @@ def _build(entry: _Entry, file: _File) -> Accelerator:
         taints=tuple(Taint(each.key, each.value, each.effect) for each in entry.taints),
         memory_bytes=_read_bytes(entry.memory),
         power_watts=entry.power_watts,
+        memory_bandwidth_gbps=entry.memory_bandwidth_gbps,
+        peak_tflops=MappingProxyType(entry.peak_tflops),
         precisions=entry.precisions,
         runtimes=entry.runtimes,
         unit_devices=tuple(sorted(entry.unit_devices)),
@@ -188,6 +193,8 @@ def describe_entry(entry: Accelerator) -> Mapping[str, Any]:
         ],
         "memoryBytes": entry.memory_bytes,
         "powerWatts": entry.power_watts,
+        "memoryBandwidthGBps": entry.memory_bandwidth_gbps,
+        "peakTflops": dict(entry.peak_tflops),
         "precisions": list(entry.precisions),
         "runtimes": list(entry.runtimes),
         "unitDevices": list(entry.unit_devices),
