@@ -14,8 +14,8 @@ process against a Poisson stream is D = (1 + s / (1 - m)^2 + 1 / (1 - m)) / 2; t
 distribution is divided by it (the diffusion limit: density ~ exp of the integral of 2 drift / variance).
 
 Those who wait for a place do so for an exponential time of rate (mu(N) - rate) * 2 / (1 + v). v is the
-squared variation of answer lengths (Allen and Cunneen), drawn to 1 where the simulation shows it to matter less: for
-long tails in wide batches, and for v < 1 below saturation (as Cosmetatos corrects M/D/c).
+squared variation of answer lengths (Allen and Cunneen), drawn to 1 where the simulation shows it to matter
+less: for long tails in wide batches, and for v < 1 below saturation (as Cosmetatos corrects M/D/c).
 """
 
 from __future__ import annotations
