@@ -260,6 +260,21 @@ def test_a_source_that_nobody_defined_is_told() -> None:
     run(scenario())
 
 
+def test_a_source_that_needs_more_time_says_nothing_yet() -> None:
+    class Waits:
+        async def measure(self, wants: Sequence[Want], now: datetime) -> Sequence[Measured]:
+            return [Measured(is_waiting=True) for _ in wants]
+
+    async def scenario() -> None:
+        stage = Stage("http://127.0.0.1:9")
+        collector = stage.build()
+        collector._sources["main"] = Waits()
+        await collector.collect()
+        assert (stage.outside.signals, stage.woken) == ({}, 0)
+
+    run(scenario())
+
+
 def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     async def scenario() -> None:
         fake = FakePrometheus(answers(1.0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from e2e.providers.programs import free_port
 
+from switchyard.adapters.signals.bounded_http import NoAnswer
 from switchyard.adapters.signals.opencost import PriceSource
 from switchyard.adapters.signals.prometheus import PrometheusSource
 from switchyard.catalog.signal_presets import load_signal_presets
@@ -58,13 +58,11 @@ async def prometheus(directory: Path, targets: dict[str, int]) -> AsyncIterator[
     )
     port = free_port()
     with (directory / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={config}",
-                f"--storage.tsdb.path={directory / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
+        process = await asyncio.create_subprocess_exec(
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
             stdout=log,
             stderr=log,
         )
@@ -72,7 +70,7 @@ async def prometheus(directory: Path, targets: dict[str, int]) -> AsyncIterator[
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
-        await asyncio.to_thread(process.wait)
+        await process.wait()
 
 
 @asynccontextmanager
@@ -175,17 +173,18 @@ def test_node_prices_of_opencost_come_through_prometheus(tmp_path: Path) -> None
     )
 
     async def scenario() -> None:
-        async with serving(lambda _: web.Response(text=page)) as port:
-            async with prometheus(tmp_path, {"opencost": port}) as url:
-                prices = PriceSource(MetricSource(name="main", url=url))
-                deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-                found: dict[str, float] = {}
-                while not found and asyncio.get_running_loop().time() < deadline:
-                    try:
-                        found = await prices.fetch(datetime.now(UTC))
-                    except Exception as problem:
-                        assert type(problem).__name__ == "NoAnswer", problem
-                        await asyncio.sleep(0.5)
-                assert found == {"n1": 0.75}
+        async with (
+            serving(lambda _: web.Response(text=page)) as port,
+            prometheus(tmp_path, {"opencost": port}) as url,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
+            prices = PriceSource(MetricSource(name="main", url=url))
+            found: dict[str, float] = {}
+            while not found:
+                try:
+                    found = await prices.fetch(datetime.now(UTC))
+                except NoAnswer:
+                    await asyncio.sleep(0.5)
+            assert found == {"n1": 0.75}
 
     run(scenario())

@@ -79,11 +79,13 @@ class Figures:
 class Measured:
     """One answer of a source: figures, or a problem that says which query or pod and why.
 
-    `samples`: windows of engines that ended since the last answer.
+    `is_waiting`: the source answers, and a rate needs more than has been seen. `samples`: windows of engines
+    that ended since the last answer.
     """
 
     figures: Figures = Figures()
     problem: str = ""
+    is_waiting: bool = False
     samples: tuple[EngineSample, ...] = ()
 
 

@@ -151,6 +151,8 @@ class SignalCollector:
         return any(news)
 
     def _take_reading(self, key: WorkloadKey, measured: Measured, now: datetime) -> bool:
+        if measured.is_waiting:
+            return False  # no word is better than one that stands for a minute
         before = self.outside.signals.get(key)
         after = update_reading(before, measured, now)
         self.outside.signals[key] = after

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from switchyard.adapters.signals.bounded_http import Bounds, NoAnswer
@@ -65,8 +65,8 @@ class PrometheusSource:
             for each, found in zip(due, taught, strict=True):
                 samples.update(zip(each, found, strict=True))
         return [
-            Measured(found.figures, found.problem, samples.get(i, ()))
-            for i, found in ((i, figures.get(i, Measured())) for i in range(len(wants)))
+            replace(figures.get(index, Measured()), samples=samples.get(index, ()))
+            for index in range(len(wants))
         ]
 
     async def _demand(self, asker: Asker, wants: Sequence[Want]) -> Sequence[Measured]:

@@ -156,12 +156,9 @@ def _take(
     state.last_look_at = now
     if not problem and is_partial and state.last is not None:
         return Measured(state.last.figures, samples=tuple(samples))
-    if not problem:
-        problem = _find_too_little(state)
-    if problem:
-        return Measured(problem=problem, samples=tuple(samples))
-    levels: dict[str, float] = {}
-    state.last = Measured(combine_terms(preset, state.timeline.rates(), levels), samples=tuple(samples))
+    if problem or not _is_enough(state):
+        return Measured(problem=problem, is_waiting=not problem, samples=tuple(samples))
+    state.last = Measured(combine_terms(preset, state.timeline.rates(), {}), samples=tuple(samples))
     return state.last
 
 
@@ -183,11 +180,10 @@ def _grow(  # noqa: PLR0917 - one look at one pod
     return grown, restarted
 
 
-def _find_too_little(state: _WorkloadState) -> str:
+def _is_enough(state: _WorkloadState) -> bool:
+    """Whether enough of the window was seen for a rate to be believed."""
     needed_seconds = _LEAST_SHARE * state.timeline.window_seconds
-    if state.looks >= _LEAST_LOOKS and state.timeline.span_seconds >= needed_seconds:
-        return ""
-    return f"the pods were not asked for long enough yet: a rate needs {needed_seconds:.0f} s"
+    return state.looks >= _LEAST_LOOKS and state.timeline.span_seconds >= needed_seconds
 
 
 def _watch_engine(  # noqa: PLR0917 - one look at one pod
@@ -243,6 +239,8 @@ def _url(pod: PodRef, preset: SignalPreset) -> str:
         address = ipaddress.ip_address(pod.address)
     except ValueError:
         raise NoAnswer("its address is none") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         raise NoAnswer("its address is never asked")
     host = f"[{address}]" if address.version == 6 else str(address)
