@@ -194,7 +194,7 @@ class Master:
             if not (job.is_divisible or is_served(job)):
                 self._round_up(job, options, counts, otherwise)
         require(names, float(job.min_replicas), is_rate=False)
-        # whoever is served otherwise, or not at all, has no mix; a part of one has as many replicas as it needs
+        # whoever is served otherwise, or not at all, has no mix; who is served in part has what that takes
         most = float(job.max_replicas)
         instead = [(column, most) for column, _ in otherwise if self.programme.is_integer[column]]
         add_row([*((counts[name], 1.0) for name in names), *instead], upper=most)
