@@ -27,6 +27,7 @@ from switchyard.core.placement.optimise.choices import (
 from switchyard.core.placement.optimise.programme import Programme
 from switchyard.core.placement.problem import Candidate, Job, Problem, Supply
 
+Place = tuple[int, tuple[str, str]]  # a job, and the name of what it holds
 _OPEN = 1e-9
 # per hour: of plans that cost the same the highest rank, then the first job, gets its first choice by name
 _TIE_BREAK = 1e-6
@@ -48,15 +49,20 @@ class _Demand:
 
     seated: list[tuple[int, int, int]] = field(default_factory=list)
     fresh: list[tuple[int, int, int]] = field(default_factory=list)
-    kept: dict[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict)  # (job, unit) -> terms
-    running: dict[tuple[int, int], tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    kept: dict[Place, list[tuple[int, int]]] = field(default_factory=dict)  # terms
+    running: dict[Place, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    units: dict[Place, int] = field(default_factory=dict)
 
 
 class Master:
     """The programme of a problem. `is_whole`: every job fully served, at least degradation first tried so."""
 
     def __init__(
-        self, problem: Problem, *, is_whole: bool, choices: list[list[Choice]] | None = None
+        self,
+        problem: Problem,
+        *,
+        is_whole: bool,
+        choices: list[list[Choice]] | None = None,
     ) -> None:
         self.problem = problem
         self.programme = Programme()
@@ -79,7 +85,13 @@ class Master:
         return self.programme.cost
 
     def _add_job(
-        self, index: int, job: Job, listed: list[Choice], spots: frozenset[str], *, is_whole: bool
+        self,
+        index: int,
+        job: Job,
+        listed: list[Choice],
+        spots: frozenset[str],
+        *,
+        is_whole: bool,
     ) -> None:
         programme = self.programme
         is_mixed = job.mode == "mixed"
@@ -111,16 +123,23 @@ class Master:
         if choice.fresh:
             pool.fresh.append((unit, column, choice.fresh))
         if choice.seated > choice.fresh:
-            pool.kept.setdefault((index, unit), []).append((column, choice.seated - choice.fresh))
+            pool.kept.setdefault((index, choice.candidate.name), []).append(
+                (column, choice.seated - choice.fresh)
+            )
             self._note_running(index, choice.candidate, pool)
 
     def _note_running(self, index: int, candidate: Candidate, pool: _Demand) -> None:
         for holding in self.problem.jobs[index].holdings:
             if holding.candidate.name == candidate.name:
-                pool.running[index, candidate.unit_devices] = holding.by_node
+                pool.running[index, candidate.name] = holding.by_node
+                pool.units[index, candidate.name] = candidate.unit_devices
 
     def _add_mix(
-        self, index: int, job: Job, otherwise: list[tuple[int, float]], spots: frozenset[str]
+        self,
+        index: int,
+        job: Job,
+        otherwise: list[tuple[int, float]],
+        spots: frozenset[str],
     ) -> None:
         """Whole numbers of several candidates. `otherwise`: columns whose share relieves the mix."""
         programme = self.programme
@@ -139,11 +158,11 @@ class Master:
             counts[name] = column
             self.takes.append(Take(index, column, candidate))
             holding = held.get(name)
-            self._seat_mix(index, candidate, column, holding.elsewhere if holding else 0)
+            self._seat_mix(index, candidate, column, limit, holding.elsewhere if holding else 0)
             self._price_changes(candidate, column, count_running(holding) if holding else 0)
         self._rule_mix(job, options, counts, otherwise, spots)
 
-    def _seat_mix(self, index: int, candidate: Candidate, column: int, elsewhere: int) -> None:
+    def _seat_mix(self, index: int, candidate: Candidate, column: int, limit: int, elsewhere: int) -> None:
         pool = self._pools[candidate.pool]
         unit = candidate.unit_devices
         if elsewhere:
@@ -155,14 +174,22 @@ class Master:
             column = seats
         pool.seated.append((unit, column, 1))
         self._note_running(index, candidate, pool)
-        if (index, unit) in pool.running:
+        if (index, candidate.name) in pool.running:
             fresh = self.programme.add_column(0.0, is_integer=True)
             kept = self.programme.add_column(0.0, is_integer=True)
             self.programme.add_row([(fresh, 1.0), (kept, 1.0), (column, -1.0)], lower=0.0)
+            running = sum(count for _, count in pool.running[index, candidate.name])
+            self._stay_before_growing(fresh, kept, running, limit)
             pool.fresh.append((unit, fresh, 1))
-            pool.kept.setdefault((index, unit), []).append((kept, 1))
+            pool.kept.setdefault((index, candidate.name), []).append((kept, 1))
         else:
             pool.fresh.append((unit, column, 1))
+
+    def _stay_before_growing(self, fresh: int, kept: int, running: int, limit: int) -> None:
+        """Pods do not migrate: a replica is added only when all that run stay where they are."""
+        grows = self.programme.add_column(0.0, upper=1.0, is_integer=True)
+        self.programme.add_row([(fresh, 1.0), (grows, -float(limit))], upper=0.0)
+        self.programme.add_row([(kept, 1.0), (grows, -float(running))], lower=0.0)
 
     def _price_changes(self, candidate: Candidate, column: int, today: int) -> None:
         if candidate.add_per_hour > 0:
@@ -184,7 +211,10 @@ class Master:
 
         def require(names: list[tuple[str, str]], amount: float, *, is_rate: bool) -> None:
             terms = [(counts[name], options[name].rate if is_rate else 1.0) for name in names]
-            add_row([*terms, *((column, amount * share) for column, share in otherwise)], lower=amount)
+            add_row(
+                [*terms, *((column, amount * share) for column, share in otherwise)],
+                lower=amount,
+            )
 
         names = list(counts)
         if job.size_shares:
@@ -202,7 +232,11 @@ class Master:
             firm = [name for name in names if name[1] not in spots]
             require(firm, float(job.min_firm_replicas), is_rate=False)
         for domain, ratio in _list_domains(self.problem, job, names, spots):
-            require([name for name in names if name[1] not in domain], ratio * job.demand, is_rate=True)
+            require(
+                [name for name in names if name[1] not in domain],
+                ratio * job.demand,
+                is_rate=True,
+            )
         if job.budget_per_hour is not None:
             terms = [(counts[name], float(options[name].budget_per_hour)) for name in names]
             add_row(terms, upper=float(job.budget_per_hour) + _OPEN)
@@ -245,7 +279,10 @@ class Master:
                     loads[name].append((column, share * job.demand / rate))
             self.programme.add_row(terms, lower=1.0)
         for name, column in counts.items():
-            self.programme.add_row([(column, 1.0), *((each, -load) for each, load in loads[name])], lower=0.0)
+            self.programme.add_row(
+                [(column, 1.0), *((each, -load) for each, load in loads[name])],
+                lower=0.0,
+            )
 
     def _split_evenly(
         self,
@@ -276,13 +313,15 @@ class Master:
             unpaid = supply.used_devices - supply.paid_devices
             # what others hold beyond the paid devices is on their bill
             programme.add_row(
-                [(billed, 1.0), *((column, -count) for column, count in devices)], lower=min(0.0, unpaid)
+                [(billed, 1.0), *((column, -count) for column, count in devices)],
+                lower=min(0.0, unpaid),
             )
         units = sorted({unit for unit, _, _ in asked.seated})
         if len(units) == 1:
             seats = count_seats(supply.free_by_node, units[0]) + supply.growth_devices // units[0]
             programme.add_row(
-                [(column, float(count)) for _, column, count in asked.seated], upper=float(seats)
+                [(column, float(count)) for _, column, count in asked.seated],
+                upper=float(seats),
             )
         else:
             self._add_nodes(supply, asked, units)
@@ -300,10 +339,13 @@ class Master:
         if supply.growth_devices:
             groups["\0growth", supply.growth_devices] += 1
         placed: dict[int, list[tuple[int, float]]] = {unit: [] for unit in units}
-        stays: dict[tuple[int, int], list[tuple[int, float]]] = {key: [] for key in asked.running}
+        stays: dict[Place, list[tuple[int, float]]] = {key: [] for key in asked.running}
         for (node, free), count in sorted(groups.items()):
             sizes = [
-                (unit, programme.add_column(0.0, upper=float(free // unit * count), is_integer=True))
+                (
+                    unit,
+                    programme.add_column(0.0, upper=float(free // unit * count), is_integer=True),
+                )
                 for unit in units
                 if unit <= free
             ]
@@ -314,7 +356,7 @@ class Master:
                 if running:
                     column = programme.add_column(0.0, upper=float(running), is_integer=True)
                     stays[key].append((column, 1.0))
-                    sizes.append((key[1], column))
+                    sizes.append((asked.units[key], column))
             for least in units if count > 1 else units[:1]:
                 room = free // least * least * count if count > 1 else free
                 terms = [(column, float(unit)) for unit, column in sizes if count == 1 or unit >= least]

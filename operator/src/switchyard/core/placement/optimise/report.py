@@ -9,6 +9,7 @@ from decimal import Decimal
 from switchyard.core.errors import LedgerError
 from switchyard.core.placement.ledger import Ledger, Seats
 from switchyard.core.placement.optimise.choices import count_changes, count_running
+from switchyard.core.placement.optimise.seating import Ask, seat_together
 from switchyard.core.placement.problem import (
     Candidate,
     Holding,
@@ -26,29 +27,14 @@ _GROWTH_NODE = "\0growth"
 
 def report(problem: Problem, plan: Plan, *, gap_ratio: float | None, method: str) -> Solution:
     """The solution that a plan is. Replicas stay where they run; of others, large ones are seated first."""
-    ledgers = {each.name: Ledger(_with_growth(each)) for each in problem.supplies}
-    jobs = {job.key: job for job in problem.jobs}
-    seats: dict[tuple[JobKey, tuple[str, str]], Seats] = {}
-    pending: list[tuple[int, JobKey, Candidate, int]] = []
-    for key in sorted(plan):
-        for candidate, replicas in plan[key]:
-            ledger = ledgers.get(candidate.pool)
-            if ledger is None:
-                continue
-            holding = _find_holding(jobs[key], candidate)
-            seated = max(0, replicas - (holding.elsewhere if holding else 0))
-            kept = ledger.pin(candidate.unit_devices, _keep(holding, seated))
-            seats[key, candidate.name] = kept
-            missing = seated - sum(kept.values())
-            if missing:
-                pending.append((-candidate.unit_devices, key, candidate, missing))
-    for _, key, candidate, missing in sorted(pending, key=lambda each: (each[0], each[1], each[2].name)):
-        ledger, taken = ledgers[candidate.pool], seats[key, candidate.name]
-        for node, count in _seat(ledger, candidate.unit_devices, missing).items():
-            taken[node] = taken.get(node, 0) + count
+    ledgers, seats = _seat_all(problem, plan)
     placements = {
         key: tuple(
-            Placement(candidate, replicas, _cost(ledgers, candidate, seats.get((key, candidate.name), {})))
+            Placement(
+                candidate,
+                replicas,
+                _cost(ledgers, candidate, seats.get((key, candidate.name), {})),
+            )
             for candidate, replicas in plan[key]
         )
         for key in sorted(plan)
@@ -69,6 +55,56 @@ def report(problem: Problem, plan: Plan, *, gap_ratio: float | None, method: str
     )
 
 
+def _seat_all(
+    problem: Problem, plan: Plan
+) -> tuple[dict[str, Ledger], dict[tuple[JobKey, tuple[str, str]], Seats]]:
+    """Each pool after the plan, and the nodes of each placement."""
+    jobs = {job.key: job for job in problem.jobs}
+    asked: dict[str, list[tuple[JobKey, Candidate, int, Holding | None]]] = {}
+    for key in sorted(plan):
+        for candidate, replicas in plan[key]:
+            holding = _find_holding(jobs[key], candidate)
+            seated = max(0, replicas - (holding.elsewhere if holding else 0))
+            asked.setdefault(candidate.pool, []).append((key, candidate, seated, holding))
+    ledgers: dict[str, Ledger] = {}
+    seats: dict[tuple[JobKey, tuple[str, str]], Seats] = {}
+    for supply in problem.supplies:
+        ledger = Ledger(_with_growth(supply))
+        rows = asked.get(supply.name, [])
+        found = [
+            ledger.pin(candidate.unit_devices, _keep(held, seated)) for _, candidate, seated, held in rows
+        ]
+        order = sorted(
+            range(len(rows)),
+            key=lambda each: (
+                -rows[each][1].unit_devices,
+                rows[each][0],
+                rows[each][1].name,
+            ),
+        )
+        is_short = False
+        for index in order:
+            _, candidate, seated, _ = rows[index]
+            missing = seated - sum(found[index].values())
+            for node, count in _seat(ledger, candidate.unit_devices, missing).items():
+                found[index][node] = found[index].get(node, 0) + count
+            is_short |= sum(found[index].values()) < seated
+        if is_short:
+            asks = [
+                Ask(candidate.unit_devices, seated, held.by_node if held else ())
+                for _, candidate, seated, held in rows
+            ]
+            together = seat_together(_with_growth(supply).free_by_node, asks)
+            if together is not None:
+                found, ledger = together, Ledger(_with_growth(supply))
+                for (_, candidate, _, _), each in zip(rows, found, strict=True):
+                    ledger.pin(candidate.unit_devices, each)
+        ledgers[supply.name] = ledger
+        for (key, candidate, _, _), each in zip(rows, found, strict=True):
+            seats[key, candidate.name] = each
+    return ledgers, seats
+
+
 def price(problem: Problem, plan: Plan) -> Decimal:
     """Money per hour of a plan: devices beyond those paid for, energy, risk and changes."""
     total = Decimal(0)
@@ -82,6 +118,9 @@ def price(problem: Problem, plan: Plan) -> Decimal:
             used[candidate.pool] = used.get(candidate.pool, 0) + devices
             total += devices * candidate.energy_per_hour + replicas * candidate.risk_per_hour
         total += _price_changes(job, taken)
+    for job in problem.jobs:
+        if job.mode == "mixed" and not plan.get(job.key):
+            total += _price_changes(job, ())
     for supply in problem.supplies:
         paid_left = max(0, supply.paid_devices - supply.used_devices)
         total += max(0, used.get(supply.name, 0) - paid_left) * supply.price_per_hour
