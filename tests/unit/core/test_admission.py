@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from switchyard.core.placement.admission import Case, Option, allows_namespace, assess
+from switchyard.core.placement.admission import allows_namespace, assess
 from switchyard.core.placement.capacity import PoolCapacity
+from switchyard.core.placement.case import Case, Doors, Evidence, Option, Standard
 from switchyard.core.placement.cost import price_device_hour
 from switchyard.core.placement.facts import PoolFacts, PriceFacts, VariantFacts, WorkloadFacts
 from switchyard.core.placement.latency import Objective
@@ -39,17 +40,19 @@ CASE = Case(
     pool=POOL,
     capacity=PoolCapacity("l4-eu", largest_node_devices=4),
     device_hour=price_device_hour(POOL),
-    namespace_labels={},
-    has_pod_template=False,
+    evidence=Evidence(VARIANT.profile, "benchmark"),
+    standard=Standard(0, CHAT.objectives),
 )
 
 
 def with_workload(**changes):
-    return replace(CASE, workload=replace(CHAT, **changes))
+    made = replace(CHAT, **changes)
+    return replace(CASE, workload=made, standard=Standard(0, made.objectives))
 
 
 def with_variant(**changes):
-    return replace(CASE, variant=replace(VARIANT, **changes))
+    made = replace(VARIANT, **changes)
+    return replace(CASE, variant=made, evidence=Evidence(made.profile, made.profile_source))
 
 
 def with_pool(**changes):
@@ -70,7 +73,7 @@ REFUSALS = [
         "NamespaceNotAllowed",
         "pool l4-eu does not take workloads of namespace team",
     ),
-    ("the pool is not ready", replace(CASE, pool_problem="no node"), "PoolNotReady", "pool l4-eu: no node"),
+    ("the pool is not ready", replace(CASE, doors=Doors("no node")), "PoolNotReady", "pool l4-eu: no node"),
     (
         "the pool is cordoned",
         with_pool(is_cordoned=True),
@@ -193,9 +196,9 @@ def test_refusal(case, reason, words):
 
 
 def test_the_first_objection_is_the_reason():
-    worst = replace(with_pool(is_cordoned=True, maturity="pilot"), pool_problem="no node")
+    worst = replace(with_pool(is_cordoned=True, maturity="pilot"), doors=Doors("no node"))
     assert assess(worst).reason.value == "PoolNotReady"
-    assert assess(replace(worst, pool_problem="")).reason.value == "PoolCordoned"
+    assert assess(replace(worst, doors=Doors())).reason.value == "PoolCordoned"
 
 
 def test_what_is_unknown_of_a_device_refuses_nothing():

@@ -138,11 +138,14 @@ def test_what_serves_stays_when_a_cheaper_pool_appears():
     assert [(each["pool"], each["reason"]) for each in rejected] == [("cheap", "Sticky")]
 
 
-def test_what_does_not_serve_yet_is_decided_anew():
+def test_what_is_being_started_stays_when_a_cheaper_pool_appears():
     at = world(pool("dear", "3"), node("n1", "dear"), workload("chat"))
     at = settle(at, are_pods_starting=False)
     cheaper = replace(at, pools=(pool("cheap", "1"), *at.pools), nodes=(node("n0", "cheap"), *at.nodes))
-    assert deployments(settle(cheaper)) == {"chat-v-cheap": 1}
+    (rejected,) = status_of(cheaper, "chat")["rejected"]
+    assert (rejected["pool"], rejected["reason"]) == ("cheap", "Sticky")
+    assert "what is being started stays" in rejected["message"]
+    assert deployments(settle(cheaper)) == {"chat-v-dear": 1}
 
 
 def test_a_pod_that_restarts_does_not_move_its_workload():

@@ -111,6 +111,7 @@ def test_cost_is_broken_down():
         "price": "2.00",
         "energy": "0.15",
         "overhead": "0.215",
+        "asOf": "2026-11-01",
     }
 
 

@@ -8,3 +8,4 @@ WORKLOAD = "switchyard.dev/workload"
 TRACK = "switchyard.dev/track"
 VARIANT = "switchyard.dev/variant"
 POOL = "switchyard.dev/pool"
+SHARED = "switchyard.dev/shared"  # value: "true"; the stable Service of a mixed workload selects it

@@ -60,6 +60,19 @@ class Reason(StrEnum):
         "MaxReplicasExceeded",
         "Peak demand needs more replicas than scaling.maxReplicas allows.",
     )
+    QuotaExceeded = "QuotaExceeded", "A ResourceQuota of the namespace leaves fewer devices than are needed."
+    SpotNotSurvivable = (
+        "SpotNotSurvivable",
+        "Losing one spot pool would leave less of the demand than constraints.spot.survivalPercent asks.",
+    )
+    FirmFloorUnreachable = (
+        "FirmFloorUnreachable",
+        "Fewer replicas would run outside spot pools than constraints.spot.minFirmReplicas asks.",
+    )
+    SpreadUnreachable = (
+        "SpreadUnreachable",
+        "More of the demand would depend on one pool or zone than constraints.spread allows.",
+    )
     OverBudget = "OverBudget", "The placement costs more than the workload's budget, or than the pilot may."
     InsufficientCapacity = "InsufficientCapacity", "Fewer devices are free than the replicas need."
     CostHigher = "CostHigher", "The pair would do, and costs more than the placement that was chosen."
@@ -68,7 +81,17 @@ class Reason(StrEnum):
         "The pair would cost less; what serves stays, because a live service never moves by itself.",
     )
 
+    FallbackNotNeeded = "FallbackNotNeeded", "A fallback: it serves only where nothing meets the objectives."
+
     # of a workload
+    FallbackInUse = (
+        "FallbackInUse",
+        "A fallback serves, because nothing that meets the objectives has room; it says how good it is.",
+    )
+    ProfileEstimated = (
+        "ProfileEstimated",
+        "The capacity of a replica is estimated from data sheets, as placement.estimate allows.",
+    )
     Placed = "Placed", "A variant and a pool are chosen."
     NoPools = "NoPools", "There is no AcceleratorPool."
     UnknownAccelerator = (

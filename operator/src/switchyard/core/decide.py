@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from switchyard.catalog import Catalog, load_catalog
 from switchyard.core.decisions import Decisions, ObjectDecision
-from switchyard.core.placement.admission import Option
-from switchyard.core.placement.capacity import TrackPods
+from switchyard.core.learning.learned import LearnedProfile
+from switchyard.core.learning.stored import read_stored
+from switchyard.core.placement.ballot import Ballot, Surroundings, draw_up
+from switchyard.core.placement.case import Option
+from switchyard.core.placement.cost import START_UP_SECONDS
 from switchyard.core.placement.explain import Leftover, describe_misfortune, explain_rejections
-from switchyard.core.placement.pose import Ballot, draw_up, pose
+from switchyard.core.placement.optimise import Optimiser
+from switchyard.core.placement.pose import pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
-from switchyard.core.placement.solve import RegretSolver
 from switchyard.core.readings import Readings, read_world
 from switchyard.core.reports import report_broken, report_pool, report_unreadable
-from switchyard.core.rollout import Grant, NameRegister, Scene, roll_out
+from switchyard.core.rollout import Grant, NameRegister, Scene, Share, roll_out
+from switchyard.core.sizing import Sizing, size
+from switchyard.core.stability.moments import earliest
+from switchyard.core.stability.recommend import RecommendationPlan, Today, plan_recommendation
 from switchyard.core.tracks import Standing, find_standing
 from switchyard.core.world import Pool, Workload, World
 
@@ -24,25 +31,26 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seat:
-    """A workload with what it may choose from and what exists of it."""
+class Seat:
+    """A workload with what it may choose from, what exists of it, and how large it is to be."""
 
     workload: Workload
     ballot: Ballot
     standing: Standing
+    sizing: Sizing | None
 
 
 def decide(world: World, catalog: Catalog | None = None, solver: Solver | None = None) -> Decisions:
     """The objects, statuses and events that this world calls for; none for what is as it should be."""
     readings = read_world(world, catalog or load_catalog())
     broken = dict(readings.broken)
-    seats = _seat_all(world, readings, broken)
-    problem = pose([seat.ballot for seat in seats.values()], readings.pools)
-    solution = (solver or RegretSolver()).solve(problem)
+    seats = seat_all(world, readings, broken)
+    solution = _solve(seats, readings, solver or Optimiser())
     names = NameRegister(world)
-    leftover = Leftover(solution)
+    leftover = Leftover(solution, readings.pools, readings.quotas)
 
     objects: list[ObjectDecision] = []
+    moments: list[datetime | None] = []
     for pool in world.pools:
         decide_one: Callable[[], ObjectDecision] | None = partial(
             _decide_pool, pool, world, readings, solution
@@ -50,15 +58,19 @@ def decide(world: World, catalog: Catalog | None = None, solver: Solver | None =
         objects += _guarded(pool, "AcceleratorPool", world, broken, decide_one)
     for workload in world.workloads:
         seat = seats.get(workload.key)
-        decide_one = partial(_decide_workload, seat, world, readings, leftover, names) if seat else None
+        decide_one = (
+            partial(_decide_workload, seat, world, readings, leftover, names, moments) if seat else None
+        )
         objects += _guarded(workload, "InferenceWorkload", world, broken, decide_one)
     objects += [report_unreadable(each, world.now) for each in world.unreadable]
     return Decisions(
-        tuple(each for each in objects if each.applies or each.deletes or each.status or each.events)
+        tuple(each for each in objects if each.applies or each.deletes or each.status or each.events),
+        recheck_at=_find_recheck(readings, seats, moments, world.now),
     )
 
 
-def _seat_all(world: World, readings: Readings, broken: dict[tuple[str, str, str], str]) -> dict[Key, _Seat]:
+def seat_all(world: World, readings: Readings, broken: dict[tuple[str, str, str], str]) -> dict[Key, Seat]:
+    """Every workload that can be weighed; what is wrong with another goes into `broken`."""
     seats = {}
     for workload in world.workloads:
         facts = readings.workloads.get(workload.key)
@@ -67,20 +79,47 @@ def _seat_all(world: World, readings: Readings, broken: dict[tuple[str, str, str
         try:
             children = readings.children.get(workload.meta.uid, ())
             standing = find_standing(workload, facts, list(readings.pools), children, readings.fleet)
-            held = standing.track(standing.served)
             ballot = draw_up(
                 facts,
-                readings.pools,
-                namespace_labels=world.namespaces.get(workload.meta.namespace, {}),
-                templates=readings.templates.get(workload.meta.namespace, frozenset()),
-                held_track=held,
-                held_pods=readings.fleet.track((workload.meta.namespace, held.name)) if held else TrackPods(),
+                find_surroundings(world, readings, workload.meta.namespace),
+                learned=_find_learned(workload, world),
+                tracks=standing.planned,
+                is_frozen=readings.demands[workload.key].is_frozen,
             )
+            sizing = size(ballot, readings.pools, workload.status.scale_down, world.now)
         except Exception as error:  # noqa: BLE001  (a workload that cannot be weighed must not stop the others)
             broken["InferenceWorkload", *workload.key] = f"{type(error).__name__}: {error}"
             continue
-        seats[workload.key] = _Seat(workload, ballot, standing)
+        seats[workload.key] = Seat(workload, ballot, standing, sizing)
     return seats
+
+
+def find_surroundings(world: World, readings: Readings, namespace: str) -> Surroundings:
+    """What the ballots of a namespace have in common."""
+    return Surroundings(
+        pools=readings.pools,
+        namespace_labels=world.namespaces.get(namespace, {}),
+        templates=readings.templates.get(namespace, frozenset()),
+        quotas=readings.quotas,
+    )
+
+
+def _solve(seats: Mapping[Key, Seat], readings: Readings, solver: Solver) -> Solution:
+    """The solution; a mix that lost what carried it is then asked as one that is short."""
+    ballots = [seat.ballot for seat in seats.values()]
+    intents = {key: seat.sizing.intent for key, seat in seats.items() if seat.sizing is not None}
+    solution = solver.solve(pose(ballots, readings.pools, intents, readings.quotas))
+    short = [
+        key
+        for key, intent in intents.items()
+        if seats[key].ballot.facts.mode == "mixed"
+        and not intent.is_short
+        and solution.unserved.get(key, 0.0) > 0
+    ]
+    if not short:
+        return solution
+    intents |= {key: replace(intents[key], is_short=True) for key in short}
+    return solver.solve(pose(ballots, readings.pools, intents, readings.quotas))
 
 
 def _guarded(
@@ -104,48 +143,111 @@ def _guarded(
 
 
 def _decide_pool(pool: Pool, world: World, readings: Readings, solution: Solution) -> ObjectDecision:
+    name = pool.meta.name
     placed = [
-        key for key, placement in solution.placements.items() if placement.candidate.pool == pool.meta.name
+        key
+        for key, placements in solution.placements.items()
+        if any(each.candidate.pool == name for each in placements)
     ]
-    problem = readings.pool_problems.get(pool.meta.name)
-    return report_pool(pool, readings.pools[pool.meta.name], problem, placed, world)
+    trust = readings.trusts[name]
+    return report_pool(
+        pool, readings.pools[name], readings.pool_problems.get(name), placed, world, trust=trust
+    )
 
 
 def _decide_workload(
-    seat: _Seat, world: World, readings: Readings, leftover: Leftover, names: NameRegister
+    seat: Seat,
+    world: World,
+    readings: Readings,
+    leftover: Leftover,
+    names: NameRegister,
+    moments: list[datetime | None],
 ) -> ObjectDecision:
     ballot, solution = seat.ballot, leftover.solution
-    placement: Placement | None = solution.placements.get(seat.workload.key)
-    misfortune = None if placement else describe_misfortune(ballot, leftover, readings.pools)
+    key = seat.workload.key
+    placements = solution.placements.get(key, ())
+    shares = tuple(_share(ballot, each) for each in placements)
     grant = Grant(
-        placement=placement,
-        option=_chosen_option(ballot, placement),
-        rejections=explain_rejections(ballot, placement, leftover, readings.pools),
-        misfortune=misfortune,
-        objection=_objection(ballot, placement),
-        gives_way=seat.workload.key in solution.displaced and not _is_kept(ballot, placement),
+        shares=shares,
+        rejections=explain_rejections(ballot, placements, leftover),
+        misfortune=None if placements else describe_misfortune(ballot, leftover),
+        gives_way=key in solution.displaced and not any(each.is_kept for each in shares),
+        unserved_ratio=solution.unserved.get(key, 0.0),
     )
-    return roll_out(Scene(seat.workload, ballot.facts, seat.standing, grant, readings, world), names)
+    demand = readings.demands[key]
+    recommendation = _recommend(seat, shares, readings, world)
+    if seat.sizing is not None:
+        moments.append(seat.sizing.plan.recheck_at)
+    moments += [demand.recheck_at, recommendation.recheck_at]
+    return roll_out(
+        Scene(
+            workload=seat.workload,
+            facts=ballot.facts,
+            standing=seat.standing,
+            grant=grant,
+            readings=readings,
+            world=world,
+            demand=demand,
+            sizing=seat.sizing,
+            recommendation=recommendation,
+        ),
+        names,
+    )
 
 
-def _is_kept(ballot: Ballot, placement: Placement | None) -> bool:
-    """True when the placement is the track that serves already."""
-    held = ballot.held
-    if placement is None or held is None:
-        return False
-    return (held.option.variant, held.option.pool) == placement.candidate.name
+def _recommend(seat: Seat, shares: tuple[Share, ...], readings: Readings, world: World) -> RecommendationPlan:
+    """What to tell of a better place; nothing for what does not serve yet, which is free to choose anyway."""
+    if not seat.ballot.is_live:
+        return RecommendationPlan()
+    today = Today(
+        replicas={each.option.name: each.replicas for each in shares if each.replicas},
+        degradation=max((each.degradation for each in shares), default=0),
+        start_up_seconds={
+            name: view.facts.provisioning_seconds + START_UP_SECONDS for name, view in readings.pools.items()
+        },
+    )
+    stored = seat.workload.status.recommendation
+    return plan_recommendation(seat.ballot.facts, today, world.advice, stored, world.now)
 
 
-def _chosen_option(ballot: Ballot, placement: Placement | None) -> Option | None:
-    if placement is None:
-        return None
-    if ballot.held is not None and _is_kept(ballot, placement):
-        return ballot.held.option
-    return ballot.options[placement.candidate.name]
+def _find_learned(workload: Workload, world: World) -> tuple[LearnedProfile, ...]:
+    found = world.learned.get(workload.key)
+    return read_stored(workload, world.now) if found is None else found
 
 
-def _objection(ballot: Ballot, placement: Placement | None) -> str:
-    held = ballot.held
-    if held is None or held.objection is None or not _is_kept(ballot, placement):
-        return ""
-    return held.objection.message
+def _share(ballot: Ballot, placement: Placement) -> Share:
+    """What a placement is in terms of the ballot: the option, and what is held of it."""
+    candidate = placement.candidate
+    held = ballot.find_held(candidate.name)
+    if held is not None and held.option.degradation == candidate.degradation:
+        option = held.option
+    else:
+        option = ballot.options[*candidate.name, candidate.degradation]
+    is_mixed = ballot.facts.mode == "mixed" and not candidate.degradation
+    return Share(
+        option=option,
+        replicas=placement.replicas,
+        wanted=placement.replicas if is_mixed else max(candidate.replicas, placement.replicas),
+        degradation=_find_degradation(ballot, option, placement, is_mixed=is_mixed),
+        is_kept=held is not None,
+        objection=held.objection.message if held is not None and held.objection is not None else "",
+    )
+
+
+def _find_degradation(ballot: Ballot, option: Option, placement: Placement, *, is_mixed: bool) -> int:
+    """The fallback that a placement amounts to: too few replicas may still keep relaxed objectives."""
+    if is_mixed or option.degradation or placement.replicas >= option.replicas:
+        return option.degradation
+    relaxed = [
+        each
+        for each in ballot.options.values()
+        if each.name == option.name and each.degradation and each.replicas <= placement.replicas
+    ]
+    return min((each.degradation for each in relaxed), default=0)
+
+
+def _find_recheck(
+    readings: Readings, seats: Mapping[Key, Seat], moments: list[datetime | None], now: datetime
+) -> datetime | None:
+    due = [*moments, *(trust.recheck_at for trust in readings.trusts.values())]
+    return earliest(*(each for each in due if each is not None and each > now))

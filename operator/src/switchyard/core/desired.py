@@ -1,7 +1,7 @@
 """The children that a placed workload should have: pure builders, one per kind.
 
 Per track a Deployment and a Service; per workload a stable Service, whose selector names the track that
-serves, and a PodDisruptionBudget. All are owned by the workload: deleting it deletes them.
+serves, or in a mix takes the pods of all tracks, and a PodDisruptionBudget. All are owned by the workload: deleting it deletes them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from switchyard.core.drift import seal
 from switchyard.core.naming import label_value, track_name
 from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.pods import build_pod_spec
+from switchyard.core.tracks import SHARED
 from switchyard.core.world import PodTemplate, Workload
 
 _REVISIONS_KEPT = 3
@@ -54,7 +55,7 @@ def build_deployment(
     pod_spec, template_labels, annotations = build_pod_spec(
         workload, track.variant, pool, track.unit_devices, template
     )
-    pod_metadata: dict[str, Any] = {"labels": {**template_labels, **marks}}
+    pod_metadata: dict[str, Any] = {"labels": {**template_labels, **marks, labels.SHARED: "true"}}
     if annotations:
         pod_metadata["annotations"] = annotations
     return seal(
@@ -86,12 +87,17 @@ def choose_strategy(replicas: int) -> dict[str, Any]:
 
 def build_track_service(workload: Workload, track: Track) -> dict[str, Any]:
     """The Service of one track: reaches it whatever the stable Service points to."""
-    return _build_service(workload, track.name, child_labels(workload, track), track.name)
+    selector = _track_selector(workload, track.name)
+    return _build_service(workload, track.name, child_labels(workload, track), selector)
 
 
 def build_stable_service(workload: Workload, serving_track: str) -> dict[str, Any]:
-    """The Service that callers use; `serving_track` is the one it sends them to."""
-    return _build_service(workload, workload.meta.name, child_labels(workload), serving_track)
+    """The Service that callers use; `serving_track` is the one it sends them to, SHARED stands for all."""
+    if serving_track == SHARED:
+        selector = {labels.WORKLOAD: label_value(workload.meta.name), labels.SHARED: "true"}
+    else:
+        selector = _track_selector(workload, serving_track)
+    return _build_service(workload, workload.meta.name, child_labels(workload), selector)
 
 
 def build_disruption_budget(workload: Workload) -> dict[str, Any]:
@@ -110,7 +116,9 @@ def build_disruption_budget(workload: Workload) -> dict[str, Any]:
     )
 
 
-def _build_service(workload: Workload, name: str, marks: Mapping[str, str], track: str) -> dict[str, Any]:
+def _build_service(
+    workload: Workload, name: str, marks: Mapping[str, str], selector: Mapping[str, str]
+) -> dict[str, Any]:
     port = workload.spec.port
     return seal(
         {
@@ -119,7 +127,7 @@ def _build_service(workload: Workload, name: str, marks: Mapping[str, str], trac
             "metadata": _metadata(workload, name, marks),
             "spec": {
                 "type": "ClusterIP",
-                "selector": _track_selector(workload, track),
+                "selector": dict(selector),
                 "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
             },
         }

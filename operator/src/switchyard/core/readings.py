@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from switchyard.api import Reason
 from switchyard.catalog import Catalog
 from switchyard.core.placement.capacity import Fleet, survey
+from switchyard.core.placement.case import Doors
+from switchyard.core.placement.cost import steady_price
 from switchyard.core.placement.facts import FAMILIES, PoolFacts, WorkloadFacts
-from switchyard.core.placement.pose import PoolView, view_pools
+from switchyard.core.placement.pool_view import PoolView, view_pools
+from switchyard.core.placement.problem import Quota
+from switchyard.core.placement.quotas import list_quotas
 from switchyard.core.placement.reading import read_pool, read_workload
 from switchyard.core.pool_status import find_pool_problem
-from switchyard.core.world import Child, Pool, Workload, World
+from switchyard.core.stability.back_off import Trust
+from switchyard.core.stability.demand import DemandPlan, plan_demand
+from switchyard.core.stability.trust import judge_pools
+from switchyard.core.world import Child, Workload, World
 
 Problem = tuple[Reason, str]
 
@@ -23,19 +30,22 @@ class Readings:
 
     pools: Mapping[str, PoolView]
     pool_problems: Mapping[str, Problem]
+    trusts: Mapping[str, Trust]
     workloads: Mapping[tuple[str, str], WorkloadFacts]
+    demands: Mapping[tuple[str, str], DemandPlan]
     fleet: Fleet
     children: Mapping[str, tuple[Child, ...]]  # by the uid of their owner
     templates: Mapping[str, frozenset[str]]  # names of PodTemplates by namespace
+    quotas: tuple[Quota, ...]
     broken: Mapping[tuple[str, str, str], str]
 
 
 def read_world(world: World, catalog: Catalog) -> Readings:
     """All facts of a world. Objects that are being deleted take part in nothing."""
     broken: dict[tuple[str, str, str], str] = {}
-    pools = _read_pools(world.pools, catalog, broken)
+    pools = _read_pools(world, catalog, broken)
     known = frozenset(FAMILIES).union(*(facts.kinds for facts in pools))
-    workloads = _read_workloads(world.workloads, catalog, known, broken)
+    workloads, demands = _read_workloads(world, catalog, known, broken)
     created_at = {pool.meta.name: pool.meta.created_at for pool in world.pools}
     fleet = survey(
         pools, created_at, world.nodes, world.pods, frozenset(each.key for each in world.workloads)
@@ -45,6 +55,7 @@ def read_world(world: World, catalog: Catalog) -> Readings:
         problem = find_spec_problem(facts, catalog) or find_pool_problem(facts, fleet.pools[facts.name])
         if problem is not None:
             problems[facts.name] = problem
+    trusts = judge_pools(world, {facts.name: facts for facts in pools})
     children: dict[str, list[Child]] = {}
     for child in world.children:
         children.setdefault(child.owner_uid, []).append(child)
@@ -52,12 +63,15 @@ def read_world(world: World, catalog: Catalog) -> Readings:
     for template in world.pod_templates:
         templates.setdefault(template.namespace, set()).add(template.name)
     return Readings(
-        pools=view_pools(pools, fleet, {name: problem[1] for name, problem in problems.items()}),
+        pools=view_pools(pools, fleet, _list_doors(problems, trusts)),
         pool_problems=problems,
+        trusts=trusts,
         workloads=workloads,
+        demands=demands,
         fleet=fleet,
         children={uid: tuple(each) for uid, each in children.items()},
         templates={namespace: frozenset(names) for namespace, names in templates.items()},
+        quotas=list_quotas(world, pools),
         broken=broken,
     )
 
@@ -84,36 +98,50 @@ def find_spec_problem(facts: PoolFacts, catalog: Catalog) -> Problem | None:
     return None
 
 
-def _read_pools(
-    pools: Sequence[Pool], catalog: Catalog, broken: dict[tuple[str, str, str], str]
-) -> list[PoolFacts]:
+def _list_doors(problems: Mapping[str, Problem], trusts: Mapping[str, Trust]) -> dict[str, Doors]:
+    names = {*problems, *(name for name, trust in trusts.items() if trust.closed_because)}
+    return {
+        name: Doors(
+            problem=problems[name][1] if name in problems else "",
+            back_off=trusts[name].closed_because if name in trusts else "",
+        )
+        for name in names
+    }
+
+
+def _read_pools(world: World, catalog: Catalog, broken: dict[tuple[str, str, str], str]) -> list[PoolFacts]:
     found = []
-    for pool in pools:
+    for pool in world.pools:
         if pool.meta.is_deleting:
             continue
         try:
-            found.append(read_pool(pool, catalog))
+            price = steady_price(world.prices.get(pool.meta.name), pool.status.cost, world.now)
+            found.append(read_pool(pool, catalog, price))
         except Exception as error:  # noqa: BLE001  (one pool that cannot be read must not stop the others)
             broken["AcceleratorPool", "", pool.meta.name] = f"{type(error).__name__}: {error}"
     return found
 
 
 def _read_workloads(
-    workloads: Sequence[Workload],
-    catalog: Catalog,
-    known: frozenset[str],
-    broken: dict[tuple[str, str, str], str],
-) -> dict[tuple[str, str], WorkloadFacts]:
-    found = {}
-    for workload in workloads:
+    world: World, catalog: Catalog, known: frozenset[str], broken: dict[tuple[str, str, str], str]
+) -> tuple[dict[tuple[str, str], WorkloadFacts], dict[tuple[str, str], DemandPlan]]:
+    found, demands = {}, {}
+    for workload in world.workloads:
         if workload.meta.is_deleting:
             continue
         try:
-            facts = read_workload(workload)
+            demand = _plan_demand(workload, world)
+            facts = read_workload(workload, demand.reading)
             found[workload.key] = replace(facts, unknown_accelerators=_find_unknown(facts, catalog, known))
+            demands[workload.key] = demand
         except Exception as error:  # noqa: BLE001  (nor one workload)
             broken["InferenceWorkload", *workload.key] = f"{type(error).__name__}: {error}"
-    return found
+    return found, demands
+
+
+def _plan_demand(workload: Workload, world: World) -> DemandPlan:
+    reading = world.signals.get(workload.key)
+    return plan_demand(workload.spec.demand, reading, workload.status.demand, world.now)
 
 
 def _find_unknown(

@@ -9,11 +9,14 @@ from typing import Any
 from switchyard.api import AcceleratorPoolStatus, InferenceWorkloadStatus, Reason
 from switchyard.core.conditions import FALSE, TRUE, Finding, Transition, merge
 from switchyard.core.decisions import EventNote, ObjectDecision, StatusWrite
-from switchyard.core.placement.pose import PoolView
-from switchyard.core.pool_status import describe_pool, pool_columns
+from switchyard.core.placement.cost import steady_price
+from switchyard.core.placement.pool_view import PoolView
+from switchyard.core.pool_status import PoolReport, describe_pool, pool_columns
+from switchyard.core.stability.back_off import Trust
 from switchyard.core.world import Meta, Pool, Unreadable, Workload, World
 
 _TOLD_WHEN_NEW = frozenset({"Ready", "Placed"})  # good news worth an event although nothing was there before
+_NEVER_FAILED = Trust()
 _NEVER_TOLD = frozenset({"Reconciling", "CapacityAvailable"})  # they come and go with every pod
 
 
@@ -23,14 +26,27 @@ def report_pool(
     problem: tuple[Reason, str] | None,
     placed: Sequence[tuple[str, str]],
     world: World,
+    *,
+    trust: Trust = _NEVER_FAILED,
 ) -> ObjectDecision:
     """The status of a readable pool and the events of its transitions."""
-    fields, findings = describe_pool(view, problem, placed, world)
+    price = steady_price(world.prices.get(pool.meta.name), pool.status.cost, world.now)
+    fields, findings = describe_pool(PoolReport(view, problem, placed, world, trust, price))
     fields["summary"] = pool_columns(fields)
     status, events = write_status(
         "AcceleratorPool", pool.meta, pool.status, fields=fields, findings=findings, now=world.now
     )
-    return ObjectDecision("AcceleratorPool", "", pool.meta.name, status=status, events=events)
+    return ObjectDecision(
+        "AcceleratorPool", "", pool.meta.name, status=status, events=(*_loss_of_trust(pool, trust), *events)
+    )
+
+
+def _loss_of_trust(pool: Pool, trust: Trust) -> tuple[EventNote, ...]:
+    """One event for each failure that closes a pool for a while."""
+    if not trust.is_new_failure or trust.back_off is None:
+        return ()
+    message = f"the pool {trust.closed_because}"
+    return (EventNote("AcceleratorPool", pool.meta, "Warning", trust.back_off.reason, message),)
 
 
 def report_broken(subject: Pool | Workload, kind: str, problem: str, now: datetime) -> ObjectDecision:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from switchyard.api import Reason, labels
@@ -19,14 +18,17 @@ from switchyard.core.desired import (
 )
 from switchyard.core.drift import differs
 from switchyard.core.errors import TemplateError
-from switchyard.core.placement.admission import Option
+from switchyard.core.outcome import Entry, Outcome
+from switchyard.core.placement.case import Option
 from switchyard.core.placement.explain import Rejection
 from switchyard.core.placement.facts import WorkloadFacts
-from switchyard.core.placement.problem import Placement
 from switchyard.core.readings import Readings
 from switchyard.core.reports import write_status
-from switchyard.core.tracks import Standing, choose_doomed, choose_serving
-from switchyard.core.workload_status import Outcome, describe_workload
+from switchyard.core.sizing import Sizing
+from switchyard.core.stability.demand import DemandPlan
+from switchyard.core.stability.recommend import RecommendationPlan
+from switchyard.core.tracks import SHARED, Standing, choose_doomed, choose_serving, may_share
+from switchyard.core.workload_status import describe_workload
 from switchyard.core.world import PodTemplate, Workload, World
 
 _KIND = "InferenceWorkload"
@@ -34,15 +36,29 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What a workload gets of one option. `degradation`: of what is granted; `is_kept`: it is held already.
+
+    `objection`: why it would be refused if it were new.
+    """
+
+    option: Option
+    replicas: int
+    wanted: int
+    degradation: int = 0
+    is_kept: bool = False
+    objection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What placement gives one workload, and why not more. `gives_way`: a higher tier took its devices."""
 
-    placement: Placement | None
-    option: Option | None
+    shares: tuple[Share, ...]
     rejections: tuple[Rejection, ...]
     misfortune: tuple[Reason, str] | None
-    objection: str
     gives_way: bool
+    unserved_ratio: float = 0.0
 
 
 class NameRegister:
@@ -71,6 +87,9 @@ class Scene:
     grant: Grant
     readings: Readings
     world: World
+    demand: DemandPlan
+    sizing: Sizing | None = None
+    recommendation: RecommendationPlan = field(default_factory=RecommendationPlan)
 
     @property
     def namespace(self) -> str:
@@ -89,15 +108,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """Who should serve, who does, and how many pods of each track are ready."""
+    """Which tracks should serve, what the stable Service selects, and the ready pods of each track.
 
-    wanted: Track | None
+    `leaving`: pods by track that serve until their node is taken back; successors are asked for now.
+    """
+
+    wanted: tuple[Track, ...]
     serving: str
     ready: Mapping[str, int]
+    leaving: Mapping[str, int]
 
     @property
-    def wanted_name(self) -> str:
-        return self.wanted.name if self.wanted else ""
+    def replicas(self) -> dict[str, int]:
+        return {each.name: each.replicas for each in self.wanted}
 
 
 def roll_out(scene: Scene, names: NameRegister) -> ObjectDecision:
@@ -118,51 +141,80 @@ def roll_out(scene: Scene, names: NameRegister) -> ObjectDecision:
         applies=applies,
         deletes=deletes,
         status=status,
-        events=(*_move_event(scene.workload, scene.grant), *events),
+        events=(*_own_events(scene, turn, applies), *events),
     )
 
 
 def _take_turn(scene: Scene) -> _Turn:
-    wanted = None
-    if scene.grant.placement is not None:
-        candidate, replicas = scene.grant.placement.candidate, scene.grant.placement.replicas
-        name = name_track(scene.workload, candidate.variant, candidate.pool)
-        wanted = Track(name, candidate.variant, candidate.pool, replicas, candidate.unit_devices)
-    names = {track.name for track in scene.standing.tracks} | ({wanted.name} if wanted else set())
-    ready = {name: scene.readings.fleet.track((scene.namespace, name)).ready for name in sorted(names)}
-    serving = choose_serving(scene.standing, wanted.name if wanted else "", ready)
+    wanted = tuple(
+        Track(
+            name=name_track(scene.workload, share.option.variant, share.option.pool),
+            variant=share.option.variant,
+            pool=share.option.pool,
+            replicas=share.replicas,
+            unit_devices=share.option.unit_devices,
+        )
+        for share in scene.grant.shares
+    )
+    names = {track.name for track in scene.standing.tracks} | {track.name for track in wanted}
+    pods = {name: scene.readings.fleet.track((scene.namespace, name)) for name in sorted(names)}
+    ready = {name: each.ready for name, each in pods.items()}
+    leaving = {name: each.leaving for name, each in pods.items() if each.leaving}
+    return _Turn(wanted, _choose_selection(scene, wanted, ready), ready, leaving)
+
+
+def _choose_selection(scene: Scene, wanted: Sequence[Track], ready: Mapping[str, int]) -> str:
+    """What the stable Service is to select: a track, SHARED, or empty."""
+    standing = scene.standing
+    fullest = sorted(wanted, key=lambda each: (-ready.get(each.name, 0), each.name))
+    first = fullest[0] if fullest else None
+    if scene.facts.mode == "mixed":
+        if first is None and standing.pointed_at == SHARED:
+            return SHARED
+        if first is not None and may_share(standing):
+            return SHARED
     if scene.grant.gives_way:
-        serving = wanted.name if wanted else ""
-    return _Turn(wanted, serving, ready)
+        return first.name if first else ""
+    if standing.pointed_at == SHARED and first is not None and ready.get(first.name, 0) < first.replicas:
+        others = any(count for name, count in ready.items() if name != first.name)
+        if others:
+            return SHARED
+    return choose_serving(standing, first.name if first else "", ready)
 
 
 def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], tuple[Reason, str] | None]:
     """The children that should exist, or why none can. A workload without a place keeps what it has."""
-    wanted, workload = turn.wanted, scene.workload
-    if wanted is None:
+    workload = scene.workload
+    if not turn.wanted:
         return [], None
-    claims = (
-        ("Deployment", wanted.name),
-        ("Service", wanted.name),
+    claims = [
+        *((kind, track.name) for track in turn.wanted for kind in ("Deployment", "Service")),
         ("Service", workload.meta.name),
         ("PodDisruptionBudget", workload.meta.name),
-    )
+    ]
     conflicts = [problem for kind, name in claims if (problem := names.claim(workload, kind, name))]
     if conflicts:
         return [], (Reason.NameConflict, conflicts[0])
     bodies: list[Body] = []
-    try:
-        template = _find_template(workload, wanted.variant, scene.world)
-        bodies.append(build_deployment(workload, wanted, scene.readings.pools[wanted.pool].facts, template))
-    except TemplateError as error:
-        if scene.standing.track(wanted.name) is None:
-            return [], (Reason.InvalidSpec, str(error))
-    bodies += [
-        build_track_service(workload, wanted),
-        build_stable_service(workload, turn.serving),
-        build_disruption_budget(workload),
-    ]
+    for track in turn.wanted:
+        pool = scene.readings.pools[track.pool].facts
+        try:
+            template = _find_template(workload, track.variant, scene.world)
+            bodies.append(build_deployment(workload, _enlarge(track, turn), pool, template))
+        except TemplateError as error:
+            if scene.standing.track(track.name) is None:
+                return [], (Reason.InvalidSpec, str(error))
+        bodies.append(build_track_service(workload, track))
+    bodies += [build_stable_service(workload, turn.serving), build_disruption_budget(workload)]
     return bodies, None
+
+
+def _enlarge(track: Track, turn: _Turn) -> Track:
+    """The track with a replica more for each that is on a node being taken back."""
+    leaving = turn.leaving.get(track.name, 0)
+    if not leaving:
+        return track
+    return Track(track.name, track.variant, track.pool, track.replicas + leaving, track.unit_devices)
 
 
 def _find_template(workload: Workload, variant_name: str, world: World) -> PodTemplate | None:
@@ -187,10 +239,10 @@ def _applies(scene: Scene, bodies: list[Body]) -> tuple[Apply, ...]:
 def _deletes(scene: Scene, turn: _Turn) -> tuple[Delete, ...]:
     """Children of doomed tracks, and of tracks whose Deployment is gone."""
     tracks = choose_doomed(
-        scene.standing, turn.wanted_name, turn.serving, turn.ready, gives_way=scene.grant.gives_way
+        scene.standing, turn.replicas, turn.serving, turn.ready, gives_way=scene.grant.gives_way
     )
     doomed = {track.name for track in tracks}
-    kept = {track.name for track in scene.standing.tracks} | {turn.serving, turn.wanted_name}
+    kept = {track.name for track in scene.standing.tracks} | {turn.serving, *turn.replicas}
     return tuple(
         Delete((_KIND, *scene.workload.key), child)
         for child in sorted(scene.standing.children, key=lambda each: (each.kind, each.meta.name))
@@ -202,35 +254,97 @@ def _deletes(scene: Scene, turn: _Turn) -> tuple[Delete, ...]:
 
 def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Outcome:
     grant = scene.grant
-    option, replicas = grant.option, grant.placement.replicas if grant.placement else 0
-    pods = scene.readings.fleet.track((scene.namespace, turn.wanted_name or turn.serving))
+    fullest = sorted(turn.ready, key=lambda name: (-turn.ready[name], name))
+    serving = turn.serving
+    if serving == SHARED:
+        serving = next((name for name in fullest if turn.ready[name]), "") or next(iter(turn.replicas), "")
+    shown = next((each.name for each in turn.wanted if turn.ready.get(each.name, 0) < each.replicas), serving)
+    pods = scene.readings.fleet.track((scene.namespace, shown))
+    if turn.serving == SHARED:
+        serving_ready = sum(turn.ready.values())
+    else:
+        serving_ready = turn.ready.get(turn.serving, 0)
     return Outcome(
         facts=scene.facts,
-        option=option,
-        replicas=replicas,
-        pool=scene.readings.pools[option.pool].facts if option else None,
-        cost_per_hour=option.allocated_per_hour * replicas / option.replicas if option else Decimal(0),
+        entries=tuple(
+            Entry(
+                option=share.option,
+                replicas=share.replicas,
+                wanted=share.wanted,
+                # a roll-out may have one more
+                ready=min(share.replicas, turn.ready.get(track.name, 0)),
+                track=track.name,
+                pool=scene.readings.pools[share.option.pool].facts,
+                device_hour=scene.readings.pools[share.option.pool].device_hour,
+                degradation=share.degradation,
+            )
+            for share, track in zip(grant.shares, turn.wanted, strict=True)
+        ),
         rejections=grant.rejections,
         misfortune=grant.misfortune,
-        objection=grant.objection,
-        wanted_track=turn.wanted_name,
-        serving_track=turn.serving,
-        wanted_ready=min(replicas, turn.ready.get(turn.wanted_name, 0)),  # a roll-out may have one more
-        serving_ready=turn.ready.get(turn.serving, 0),
+        objection=next((each.objection for each in grant.shares if each.objection), ""),
+        unserved_ratio=grant.unserved_ratio,
+        serving_track=serving,
+        is_shared=turn.serving == SHARED,
+        serving_ready=serving_ready,
         waiting_for=pods.unschedulable_message or pods.waiting_reason,
         stall=stall,
         is_reachable=bool(scene.standing.pointed_at),
+        demand=scene.demand,
+        waiting=scene.sizing.plan.waiting if scene.sizing else None,
+        recommendation=scene.recommendation.recommendation,
+        learned=scene.world.learned.get(scene.workload.key),
+        stored_learned=scene.workload.status.learned_profiles,
     )
 
 
-def _move_event(workload: Workload, grant: Grant) -> tuple[EventNote, ...]:
+def _own_events(scene: Scene, turn: _Turn, applies: Sequence[Apply]) -> tuple[EventNote, ...]:
+    return (
+        *_move_event(scene),
+        *_interruption_event(scene, turn, applies),
+        *_recommendation_event(scene),
+    )
+
+
+def _move_event(scene: Scene) -> tuple[EventNote, ...]:
     """An event when a workload that had a place gets another one."""
-    before = workload.status.placements
-    if not before or grant.option is None:
+    before = {(each.variant, each.pool) for each in scene.workload.status.placements}
+    now = {share.option.name for share in scene.grant.shares}
+    if not before or not now or before & now:
         return ()
-    old = (before[0].variant, before[0].pool)
-    new = (grant.option.variant, grant.option.pool)
-    if old == new:
+    left, gained = sorted(before)[0], sorted(now)[0]
+    message = f"moves from variant {left[0]} on pool {left[1]} to variant {gained[0]} on pool {gained[1]}"
+    return (EventNote(_KIND, scene.workload.meta, "Warning", Reason.Replacing.value, message),)
+
+
+def _interruption_event(scene: Scene, turn: _Turn, applies: Sequence[Apply]) -> tuple[EventNote, ...]:
+    """An event when replicas are asked for in place of those whose nodes are taken back."""
+    before = {
+        child.meta.name: int((child.body.get("spec") or {}).get("replicas") or 0)
+        for child in scene.standing.children
+        if child.kind == "Deployment"
+    }
+    grown = {
+        each.body["metadata"]["name"]
+        for each in applies
+        if each.body["kind"] == "Deployment"
+        and each.body["spec"]["replicas"] > before.get(each.body["metadata"]["name"], 0)
+    }
+    found = [each.name for each in turn.wanted if each.name in grown and turn.leaving.get(each.name)]
+    if not found:
         return ()
-    message = f"moves from variant {old[0]} on pool {old[1]} to variant {new[0]} on pool {new[1]}"
-    return (EventNote(_KIND, workload.meta, "Warning", Reason.Replacing.value, message),)
+    count = sum(turn.leaving[name] for name in found)
+    are, their = ("replicas are", "their") if count > 1 else ("replica is", "its")
+    message = (
+        f"{count} {are} on nodes that the provider takes back: as many are started elsewhere "
+        f"before {their} node goes (track {', '.join(found)})"
+    )
+    return (EventNote(_KIND, scene.workload.meta, "Warning", Reason.SpotInterruption.value, message),)
+
+
+def _recommendation_event(scene: Scene) -> tuple[EventNote, ...]:
+    plan = scene.recommendation
+    if not plan.is_newly_settled or plan.recommendation is None:
+        return ()
+    reason, message = Reason.RecommendationReady.value, plan.recommendation.message
+    return (EventNote(_KIND, scene.workload.meta, "Normal", reason, message),)

@@ -1,11 +1,12 @@
-"""Which tracks a workload has, which one serves, and what may be created, followed and deleted next.
+"""Which tracks a workload has, which of them its plan is made of, and what may be followed and deleted next.
 
     no track --place--> wanted --ready pods--> serving --lost all, nothing fits--> replaced
                           ^                                                          |
                           +---------------------- new track ------------------------+
 
-The stable Service follows a new track when that has ready pods, or when the old one has none. The old track
-goes once the Service has been seen to point elsewhere, so that no request meets a Service without a track.
+In single mode the stable Service selects one track: it follows a new one when that has ready pods, or when
+the old one has none. In mixed mode it selects the pods of all tracks. An old track goes once nobody reaches
+it: when the Service has been seen to point elsewhere, or in a mix when all that is wanted is ready.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 
 from switchyard.api import labels
 from switchyard.core.naming import label_value
+from switchyard.core.placement.ballot import Track
 from switchyard.core.placement.capacity import Fleet
 from switchyard.core.placement.facts import WorkloadFacts
-from switchyard.core.placement.pose import Track
 from switchyard.core.world import Child, Workload
+
+SHARED = "*"  # in place of a track's name: the stable Service selects the pods of all tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class Standing:
 
     children: tuple[Child, ...]
     tracks: tuple[Track, ...]
+    planned: tuple[Track, ...]  # of the present plan: those that serve, or are being started
     served: str
-    pointed_at: str  # the track that the stable Service selects now, empty when there is no such Service
+    pointed_at: str  # what the stable Service selects now: a track, SHARED, or empty without such a Service
 
     def track(self, name: str) -> Track | None:
         """The track of that name."""
@@ -45,31 +49,51 @@ def find_standing(
     """What exists of the workload among `children`, all owned by it."""
     pools = {label_value(name): name for name in pool_names}
     variants = {label_value(each.name): each.name for each in facts.variants}
+    granted = {(each.variant, each.pool): each.replicas for each in workload.status.placements}
     tracks = []
     pointed_at = ""
     for child in children:
         if child.kind == "Deployment" and not child.meta.is_deleting:
             marks = child.meta.labels
             variant, pool = marks.get(labels.VARIANT, ""), marks.get(labels.POOL, "")
-            replicas = int((child.body.get("spec") or {}).get("replicas") or 0)
-            tracks.append(
-                Track(child.meta.name, variants.get(variant, variant), pools.get(pool, pool), replicas)
-            )
+            variant, pool = variants.get(variant, variant), pools.get(pool, pool)
+            pods = fleet.track((workload.meta.namespace, child.meta.name))
+            asked = int((child.body.get("spec") or {}).get("replicas") or 0)
+            replicas = granted.get((variant, pool)) or max(0, asked - pods.leaving) or asked
+            tracks.append(Track(child.meta.name, variant, pool, replicas, pods))
         if child.kind == "Service" and child.meta.name == workload.meta.name:
             selector = (child.body.get("spec") or {}).get("selector") or {}
-            pointed_at = str(selector.get(labels.TRACK, ""))
+            pointed_at = str(selector.get(labels.TRACK, "")) or (SHARED if labels.SHARED in selector else "")
     tracks.sort(key=lambda each: each.name)
-    return Standing(tuple(children), tuple(tracks), _find_served(workload, tracks, fleet), pointed_at)
+    served = _find_served(workload, tracks)
+    usable = [each for each in tracks if each.variant in variants.values() and each.pool in pools.values()]
+    planned = _find_planned(usable, served, granted, is_mixed=facts.mode == "mixed")
+    return Standing(tuple(children), tuple(tracks), planned, served, pointed_at)
 
 
-def _find_served(workload: Workload, tracks: Sequence[Track], fleet: Fleet) -> str:
-    names = {each.name for each in tracks}
+def _find_served(workload: Workload, tracks: Sequence[Track]) -> str:
+    ready = {each.name: each.pods.ready for each in tracks}
     recorded = workload.status.active_track or ""
-    ready = {name: fleet.track((workload.meta.namespace, name)).ready for name in names}
-    if recorded in names and (ready[recorded] or not any(ready.values())):
+    if recorded in ready and (ready[recorded] or not any(ready.values())):
         return recorded
     serving = sorted((-count, name) for name, count in ready.items() if count)
     return serving[0][1] if serving else ""
+
+
+def _find_planned(
+    tracks: Sequence[Track], served: str, granted: Mapping[tuple[str, str], int], *, is_mixed: bool
+) -> tuple[Track, ...]:
+    """The tracks of the present plan: what was granted last; without a record, what serves or exists."""
+    recorded = tuple(each for each in tracks if (each.variant, each.pool) in granted)
+    if is_mixed:
+        if any(each.pods.ready for each in recorded):
+            return recorded
+        return tuple(each for each in tracks if each.pods.ready) or recorded or tuple(tracks)
+    serving = tuple(each for each in tracks if each.name == served)
+    if serving:
+        return serving
+    fullest = sorted(recorded or tracks, key=lambda each: (-each.pods.total, each.name))
+    return tuple(fullest[:1])
 
 
 def choose_serving(standing: Standing, wanted: str, ready: Mapping[str, int]) -> str:
@@ -81,15 +105,30 @@ def choose_serving(standing: Standing, wanted: str, ready: Mapping[str, int]) ->
     return wanted or standing.served
 
 
+def may_share(standing: Standing) -> bool:
+    """True when every pod that serves carries the label that a shared Service selects by."""
+    return not any(each.pods.unshared for each in standing.tracks)
+
+
 def choose_doomed(
-    standing: Standing, wanted: str, serving: str, ready: Mapping[str, int], *, gives_way: bool
+    standing: Standing,
+    wanted: Mapping[str, int],
+    serving: str,
+    ready: Mapping[str, int],
+    *,
+    gives_way: bool,
 ) -> tuple[Track, ...]:
-    """Tracks to delete: not wanted, and nobody reaches them any more or a higher tier needs the devices."""
+    """Tracks to delete: not wanted, and nobody reaches them any more or a higher tier needs the devices.
+
+    `wanted`: replicas by track.
+    """
+    is_complete = bool(wanted) and all(ready.get(name, 0) >= count for name, count in wanted.items())
     doomed = []
     for track in standing.tracks:
-        if track.name in {wanted, serving} and not (gives_way and track.name != wanted):
+        if track.name in wanted or (track.name == serving and not gives_way):
             continue
-        is_reached = standing.pointed_at == track.name and ready.get(track.name, 0) > 0
+        is_selected = standing.pointed_at == track.name or (standing.pointed_at == SHARED and not is_complete)
+        is_reached = is_selected and ready.get(track.name, 0) > 0
         if gives_way or not is_reached:
             doomed.append(track)
     return tuple(doomed)

@@ -7,99 +7,28 @@ cost.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
 
 from switchyard.api import Reason
-from switchyard.core.placement.capacity import PoolCapacity, round_up_to_unit
-from switchyard.core.placement.cost import DeviceHour, cost_per_thousand, format_money
-from switchyard.core.placement.facts import PoolFacts, VariantFacts, WorkloadFacts
-from switchyard.core.placement.latency import Capacity, format_rate, format_seconds, max_rate, measure_load
+from switchyard.core.placement.case import Case, Option, Verdict, build_option
+from switchyard.core.placement.cost import cost_per_thousand, format_money
+from switchyard.core.placement.facts import PoolFacts
+from switchyard.core.placement.latency import format_rate, format_seconds
 from switchyard.core.placement.quantities import format_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All that the checks may look at. `pool_problem`: why the pool takes nothing new, empty when it does."""
-
-    workload: WorkloadFacts
-    variant: VariantFacts
-    pool: PoolFacts
-    capacity: PoolCapacity
-    device_hour: DeviceHour
-    namespace_labels: Mapping[str, str]
-    has_pod_template: bool
-    pool_problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why not: a reason and a sentence with the numbers that decided."""
-
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An admitted pair. `rate` per replica is what is promised; the load is what it would have."""
-
-    variant: str
-    pool: str
-    unit_devices: int
-    replicas: int
-    rate: float
-    utilisation_ratio: float
-    error_ratio: float
-    allocated_per_hour: Decimal
-
+from switchyard.core.placement.resilience import judge_alone
 
 Check = Callable[[Case], Verdict | None]
 
 
-def assess(case: Case) -> Option | Verdict:
-    """The option, or the first objection to it."""
+def assess(case: Case, *, is_inside: bool = False) -> Option | Verdict:
+    """The option, or the first objection to it. What serves `is_inside` passes closed doors."""
     for check in CHECKS:
+        if is_inside and check in DOORS:
+            continue
         verdict = check(case)
         if verdict is not None:
             return verdict
     return build_option(case)
-
-
-def build_option(case: Case) -> Option:
-    """The option of a case whose profile is known and whose devices come in allowed units."""
-    rate = promised(case).rate
-    replicas = count_replicas(case.workload, rate)
-    utilisation, errors = _load(case, replicas)
-    unit = unit_devices(case) or case.variant.devices_per_replica
-    per_hour = case.device_hour.allocated(utilisation) * unit * replicas
-    return Option(case.variant.name, case.pool.name, unit, replicas, rate, utilisation, errors, per_hour)
-
-
-def unit_devices(case: Case) -> int | None:
-    """Devices of one replica, rounded up to what the pool allocates together; None when it allocates less."""
-    return round_up_to_unit(case.variant.devices_per_replica, case.pool.unit_devices)
-
-
-def promised(case: Case) -> Capacity:
-    """The rate of one replica within the objectives, the pool's network latency deducted."""
-    profile = case.variant.profile
-    if profile is None:
-        return Capacity(0.0, None)
-    return max_rate(
-        profile,
-        case.workload.objectives,
-        case.pool.network_latency_seconds,
-        case.variant.profile_source,
-    )
-
-
-def count_replicas(workload: WorkloadFacts, rate: float) -> int:
-    """ceil(peak x (1 + headroom) / rate), at least minReplicas. `rate` is of one replica and above 0."""
-    wanted = workload.peak_rate * (1 + workload.headroom_percent / 100)
-    return max(workload.min_replicas, math.ceil(wanted / rate - 1e-9))
 
 
 def allows_namespace(pool: PoolFacts, name: str, labels: Mapping[str, str]) -> bool:
@@ -130,15 +59,21 @@ def _namespace_allowed(case: Case) -> Verdict | None:
 
 
 def _pool_ready(case: Case) -> Verdict | None:
-    if not case.pool_problem:
+    if not case.doors.problem:
         return None
-    return Verdict(Reason.PoolNotReady, f"pool {case.pool.name}: {case.pool_problem}")
+    return Verdict(Reason.PoolNotReady, f"pool {case.pool.name}: {case.doors.problem}")
 
 
 def _pool_not_cordoned(case: Case) -> Verdict | None:
     if not case.pool.is_cordoned:
         return None
     return Verdict(Reason.PoolCordoned, f"pool {case.pool.name} is cordoned: it takes nothing new")
+
+
+def _pool_believed(case: Case) -> Verdict | None:
+    if not case.doors.back_off:
+        return None
+    return Verdict(Reason.PoolBackOff, f"pool {case.pool.name}: {case.doors.back_off}")
 
 
 def _accelerator_matches(case: Case) -> Verdict | None:
@@ -194,23 +129,27 @@ def _maturity_matches(case: Case) -> Verdict | None:
 
 
 def _unit_fits(case: Case) -> Verdict | None:
-    asked, unit = case.variant.devices_per_replica, unit_devices(case)
+    asked, unit = case.variant.devices_per_replica, case.unit_devices
     if unit is None:
         largest = max(case.pool.unit_devices)
         message = f"a replica needs {asked} devices; the pool allocates at most {largest} together"
         return Verdict(Reason.AllocationUnit, message)
-    if unit > case.capacity.largest_node_devices:
-        message = (
-            f"a replica needs {unit} devices on one node; the largest open node has "
-            f"{case.capacity.largest_node_devices}"
-        )
-        return Verdict(Reason.AllocationUnit, message)
     return None
+
+
+def _node_is_large(case: Case) -> Verdict | None:
+    unit, room = case.unit_devices or 1, case.largest_room
+    if unit <= room:
+        return None
+    message = f"a replica needs {unit} devices on one node; the largest open node has {room}"
+    if case.is_elastic:
+        message = f"a replica needs {unit} devices on one node; the pool has or may get {room} at most"
+    return Verdict(Reason.AllocationUnit, message)
 
 
 def _memory_fits(case: Case) -> Verdict | None:
     model, device = case.workload.memory_bytes, case.pool.memory_bytes
-    unit = unit_devices(case) or 1
+    unit = case.unit_devices or 1
     if model is None or device is None or model <= device * unit:
         return None
     message = (
@@ -244,23 +183,42 @@ def _pod_template_exists(case: Case) -> Verdict | None:
     return Verdict(Reason.PodTemplateNotFound, message)
 
 
-def _profile_known(case: Case) -> Verdict | None:
-    if case.variant.profile is not None:
+def _quota_allows(case: Case) -> Verdict | None:
+    unit = case.unit_devices or 1
+    if case.quota_devices is None or unit * case.workload.min_replicas <= case.quota_devices:
         return None
-    problem = case.variant.profile_problem or "states no profile"
+    least = case.workload.min_replicas
+    message = (
+        f"{least} replica{'s' * (least != 1)} of {unit} {case.pool.resource_name} need {least * unit}; "
+        f"a ResourceQuota of namespace {case.workload.namespace} leaves {case.quota_devices}"
+    )
+    return Verdict(Reason.QuotaExceeded, message)
+
+
+def _profile_known(case: Case) -> Verdict | None:
+    if case.evidence.profile is not None:
+        return None
+    problem = case.evidence.problem or "states no profile"
     message = f"variant {case.variant.name} {problem}: without one nobody knows what a replica can carry"
     return Verdict(Reason.ProfileMissing, message)
 
 
+def _profile_tells(case: Case) -> Verdict | None:
+    if not case.gap:
+        return None
+    return Verdict(Reason.ProfileMissing, f"variant {case.variant.name}: {case.gap}")
+
+
 def _objective_reachable(case: Case) -> Verdict | None:
-    capacity = promised(case)
+    capacity = case.promised
     if capacity.rate > 0:
         return None
     if capacity.binding is None:
         return Verdict(Reason.ObjectiveUnreachable, "the profile gives a replica no capacity")
     best = format_seconds(capacity.best_seconds)
+    metric = "" if capacity.binding.metric == "latency" else f"{capacity.binding.metric} "
     message = (
-        f"{capacity.binding} is out of reach: p{capacity.binding.percentile} is {best} at best"
+        f"{capacity.binding} is out of reach: {metric}p{capacity.binding.percentile} is {best} at best"
         f"{_network_share(case)}"
     )
     return Verdict(Reason.ObjectiveUnreachable, message)
@@ -268,32 +226,39 @@ def _objective_reachable(case: Case) -> Verdict | None:
 
 def _network_share(case: Case) -> str:
     seconds = case.pool.network_latency_seconds
-    return f", {format_seconds(seconds)} of it network" if seconds else ""
+    is_told = case.promised.binding is not None and case.promised.binding.metric != "tpot"
+    return f", {format_seconds(seconds)} of it network" if seconds and is_told else ""
 
 
 def _replicas_allowed(case: Case) -> Verdict | None:
-    replicas = count_replicas(case.workload, promised(case).rate)
-    if replicas <= case.workload.max_replicas:
-        return None
+    workload = case.workload
+    if case.replicas <= workload.max_replicas or workload.mode == "mixed":
+        return None  # mixed with others fewer may do: the optimiser counts them together
     message = (
-        f"{format_rate(case.workload.peak_rate)} requests/s with {case.workload.headroom_percent}% headroom "
-        f"need {replicas} replicas at {format_rate(promised(case).rate)} requests/s each; maxReplicas is "
-        f"{case.workload.max_replicas}"
+        f"{format_rate(workload.peak_rate)} requests/s with {workload.headroom_percent}% headroom "
+        f"need {case.replicas} replicas at {format_rate(case.promised.rate)} requests/s each; maxReplicas is "
+        f"{workload.max_replicas}"
     )
-    return Verdict(Reason.MaxReplicasExceeded, message)
+    return Verdict(Reason.MaxReplicasExceeded, message, case.replicas)
+
+
+def _resilient(case: Case) -> Verdict | None:
+    return None if case.workload.mode == "mixed" else judge_alone(case)
 
 
 def _budget_holds(case: Case) -> Verdict | None:
     workload = case.workload
     if workload.budget_per_hour is None and workload.budget_per_thousand is None:
         return None
+    if workload.mode == "mixed":
+        return None  # the optimiser keeps it over all replicas together
     option = build_option(case)
     if workload.budget_per_hour is not None and option.allocated_per_hour > workload.budget_per_hour:
         message = (
             f"{option.replicas} replicas cost {format_money(option.allocated_per_hour)} per hour; "
             f"the budget is {format_money(workload.budget_per_hour)}"
         )
-        return Verdict(Reason.OverBudget, message)
+        return Verdict(Reason.OverBudget, message, option.replicas, option.allocated_per_hour)
     per_thousand = cost_per_thousand(option.allocated_per_hour, workload.mean_rate, option.error_ratio)
     ceiling = workload.budget_per_thousand
     if ceiling is not None and per_thousand is not None and per_thousand > ceiling:
@@ -301,34 +266,33 @@ def _budget_holds(case: Case) -> Verdict | None:
             f"{option.replicas} replicas cost {format_money(per_thousand)} per thousand requests; "
             f"the budget is {format_money(ceiling)}"
         )
-        return Verdict(Reason.OverBudget, message)
+        return Verdict(Reason.OverBudget, message, option.replicas, option.allocated_per_hour)
     return None
 
 
-def _load(case: Case, replicas: int) -> tuple[float, float]:
-    """Utilisation and error share of one of `replicas` at the mean demand."""
-    if case.variant.profile is None or replicas < 1:
-        return (1.0, 0.0)
-    utilisation, errors = measure_load(case.variant.profile, case.workload.mean_rate / replicas)
-    return (min(1.0, utilisation), errors)
-
+DOORS: frozenset[Check] = frozenset({_pool_ready, _pool_not_cordoned, _pool_believed, _node_is_large})
 
 CHECKS: tuple[Check, ...] = (
     _namespace_allowed,  # may this team use the pool at all
     _pool_ready,  # does the pool have nodes that take pods
     _pool_not_cordoned,  # did an admin close it
+    _pool_believed,  # did it fail to start pods of late
     _accelerator_matches,  # is there a variant made for this hardware
     _residency_matches,  # may the data go there
     _zones_match,
     _capacity_type_matches,  # spot is not for everyone
     _maturity_matches,  # nor are pilots
-    _unit_fits,  # devices come in units, on one node
+    _unit_fits,  # devices come in units
+    _node_is_large,  # on one node
     _memory_fits,
     _precision_supported,
     _runtime_supported,
     _pod_template_exists,
+    _quota_allows,
     _profile_known,
+    _profile_tells,
     _objective_reachable,
     _replicas_allowed,
+    _resilient,  # can one pool alone keep what is asked against its loss
     _budget_holds,  # last: needs the replicas
 )

@@ -48,7 +48,9 @@ class PoolCapacity:
 class TrackPods:
     """The pods of one track, by what they do. Pods that are being deleted count nowhere.
 
-    `leaving` of the total are on nodes that are being taken back: they serve, and need successors now.
+    `leaving` of the total, and `ready_leaving` of those that are ready, are on nodes that are being taken
+    back: they serve, and need successors now. `unshared` of the ready ones lack the label by which the
+    Service of a mixed workload finds them.
     """
 
     ready: int = 0
@@ -57,6 +59,9 @@ class TrackPods:
     unschedulable_message: str = ""
     waiting_reason: str = ""
     leaving: int = 0
+    ready_leaving: int = 0
+    unshared: int = 0
+    scheduled_by_node: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +177,19 @@ def _sort_pods(
 
 def _count_track(pods: Sequence[Pod], nodes: Mapping[str, Node]) -> TrackPods:
     ready_by_node: dict[str, int] = {}
+    scheduled_by_node: dict[str, int] = {}
+    leaving = ready_leaving = unshared = 0
     for pod in pods:
         node = nodes.get(pod.node_name)
-        if pod.is_ready and node is not None and node.is_ready:
+        if node is None:
+            continue
+        is_on_leaving = is_leaving(node)
+        leaving += is_on_leaving
+        scheduled_by_node[pod.node_name] = scheduled_by_node.get(pod.node_name, 0) + 1
+        if pod.is_ready and node.is_ready:
             ready_by_node[pod.node_name] = ready_by_node.get(pod.node_name, 0) + 1
+            ready_leaving += is_on_leaving
+            unshared += labels.SHARED not in pod.labels
     return TrackPods(
         ready=sum(ready_by_node.values()),
         total=len(pods),
@@ -184,7 +198,10 @@ def _count_track(pods: Sequence[Pod], nodes: Mapping[str, Node]) -> TrackPods:
             (pod.unschedulable_message for pod in pods if pod.unschedulable_message), ""
         ),
         waiting_reason=next((pod.waiting_reason for pod in pods if pod.waiting_reason), ""),
-        leaving=sum(pod.node_name in nodes and is_leaving(nodes[pod.node_name]) for pod in pods),
+        leaving=leaving,
+        ready_leaving=ready_leaving,
+        unshared=unshared,
+        scheduled_by_node=dict(sorted(scheduled_by_node.items())),
     )
 
 

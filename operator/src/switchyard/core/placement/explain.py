@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from switchyard.api import Reason
-from switchyard.core.placement.admission import Option
+from switchyard.core.placement.ballot import Ballot
+from switchyard.core.placement.case import Option
 from switchyard.core.placement.cost import count_paid_devices, format_money
 from switchyard.core.placement.ledger import count_seats
-from switchyard.core.placement.pose import Ballot, PoolView
-from switchyard.core.placement.problem import Placement, Solution
+from switchyard.core.placement.pool_view import PoolView
+from switchyard.core.placement.problem import Placement, Quota, Solution
+from switchyard.core.placement.resilience import judge_together
 
 MOST_REJECTIONS = 256
-_CAPACITY_REASONS = frozenset({Reason.InsufficientCapacity})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +26,36 @@ class Rejection:
     pool: str
     reason: Reason
     message: str
+    replicas: int | None = None
+    cost_per_hour: Decimal | None = None
 
 
 class Leftover:
     """What a solution leaves free, counted once per pool and unit."""
 
-    def __init__(self, solution: Solution) -> None:
+    def __init__(
+        self, solution: Solution, pools: Mapping[str, PoolView], quotas: Iterable[Quota] = ()
+    ) -> None:
         self.solution = solution
+        self.pools = pools
+        self._quotas = tuple(quotas)
+        self._held: dict[tuple[str, str], int] = {}
+        self._by_namespace: dict[tuple[str, str], int] = {}
+        for key, placements in solution.placements.items():
+            for each in placements:
+                devices = each.replicas * each.candidate.unit_devices
+                pool = each.candidate.pool
+                self._held[pool, ""] = self._held.get((pool, ""), 0) + devices
+                owner = (key[0], pool)
+                self._by_namespace[owner] = self._by_namespace.get(owner, 0) + devices
         self._seats: dict[tuple[str, int], int] = {}
 
     def seats(self, pool: str, unit_devices: int) -> int:
-        """Replicas of that unit that still fit in the pool."""
+        """Replicas of that unit that still fit in the pool, on nodes that are there or may come."""
         known = self._seats.get((pool, unit_devices))
         if known is None:
             known = count_seats(self.solution.free_by_node.get(pool, ()), unit_devices)
+            known += self._growth(pool) // unit_devices
             self._seats[pool, unit_devices] = known
         return known
 
@@ -46,59 +63,80 @@ class Leftover:
         """Devices still free in the pool, wherever they are."""
         return self.seats(pool, 1)
 
+    def quota(self, namespace: str, pool: str) -> tuple[Quota, int] | None:
+        """The tightest quota on that pool, and what it leaves now; None where there is none."""
+        found = []
+        for quota in self._quotas:
+            if quota.namespace == namespace and pool in quota.pools:
+                held = sum(self._by_namespace.get((namespace, name), 0) for name in quota.pools)
+                found.append((quota, max(0, quota.devices - held)))
+        return min(found, key=lambda each: (each[1], each[0].name), default=None)
+
+    def _growth(self, pool: str) -> int:
+        view = self.pools[pool]
+        there = sum(count for _, count in view.capacity.free_for_plan)
+        free = sum(count for _, count in self.solution.free_by_node.get(pool, ()))
+        beyond = max(0, self._held.get((pool, ""), 0) - (there - free))
+        return max(0, view.growth_devices - beyond)
+
 
 def explain_rejections(
-    ballot: Ballot, placement: Placement | None, leftover: Leftover, pools: Mapping[str, PoolView]
+    ballot: Ballot, placements: Sequence[Placement], leftover: Leftover
 ) -> tuple[Rejection, ...]:
     """Every option not taken, by pool and variant; of too many, mismatches are left out first."""
-    found = [
-        Rejection(variant, pool, verdict.reason, verdict.message)
+    taken = {each.candidate.name for each in placements}
+    found = {
+        (variant, pool): Rejection(
+            variant, pool, verdict.reason, verdict.message, verdict.replicas, verdict.cost_per_hour
+        )
         for (variant, pool), verdict in ballot.rejections.items()
-    ]
-    for name, option in ballot.options.items():
-        if placement is None or placement.candidate.name != name:
-            found.append(
-                _untaken(name, option, ballot=ballot, placement=placement, leftover=leftover, pools=pools)
-            )
-    if placement is not None:
-        found = [each for each in found if (each.variant, each.pool) != placement.candidate.name]
-    found.sort(key=lambda each: (each.reason == Reason.AcceleratorMismatch, each.pool, each.variant))
-    return tuple(sorted(found[:MOST_REJECTIONS], key=lambda each: (each.pool, each.variant)))
+        if (variant, pool) not in taken
+    }
+    for key in sorted(ballot.options):
+        option = ballot.options[key]
+        if option.name not in taken and option.name not in found:
+            found[option.name] = _untaken(option, ballot, placements, leftover)
+    listed = sorted(
+        found.values(), key=lambda each: (each.reason == Reason.AcceleratorMismatch, each.pool, each.variant)
+    )
+    return tuple(sorted(listed[:MOST_REJECTIONS], key=lambda each: (each.pool, each.variant)))
 
 
-def describe_shortage(option: Option, pools: Mapping[str, PoolView], leftover: Leftover) -> str:
+def describe_shortage(namespace: str, option: Option, leftover: Leftover) -> tuple[Reason, str]:
     """What is missing: `needs 6 x nvidia-l4 units, 2 free in pool l4-eu`."""
-    view = pools[option.pool]
+    view = leftover.pools[option.pool]
     what = view.facts.accelerator or view.facts.resource_name
     seats = leftover.seats(option.pool, option.unit_devices)
     each = "units" if option.unit_devices == 1 else f"units of {option.unit_devices} devices"
+    needs = f"needs {option.replicas} x {what} {each}"
     devices = leftover.devices(option.pool)
     split = ""
     if seats * option.unit_devices < devices and option.unit_devices > 1:
         split = f" ({devices} devices free, but not {option.unit_devices} on one node)"
-    message = f"needs {option.replicas} x {what} {each}, {seats} free in pool {option.pool}{split}"
-    if seats >= option.replicas:
-        limit = view.facts.pilot_max_per_hour
-        message = (
-            f"needs {option.replicas} x {what} {each}; the pilot pool {option.pool} may cost {limit} per hour"
+    if seats < option.replicas:
+        grown = " on its nodes and those that may come" if view.growth_devices else ""
+        return Reason.InsufficientCapacity, f"{needs}, {seats} free in pool {option.pool}{grown}{split}"
+    limit = leftover.quota(namespace, option.pool)
+    if limit is not None and limit[1] < option.replicas * option.unit_devices:
+        quota, left = limit
+        return (
+            Reason.QuotaExceeded,
+            f"{needs}; ResourceQuota {quota.name.split('/')[1]} leaves {left} of {quota.devices} devices",
         )
-    return message
+    ceiling = view.facts.pilot_max_per_hour
+    if ceiling is not None:
+        return (
+            Reason.InsufficientCapacity,
+            f"{needs}; the pilot pool {option.pool} may cost {ceiling} per hour",
+        )
+    return Reason.InsufficientCapacity, f"{needs}; others took what is free in pool {option.pool}"
 
 
-def describe_misfortune(
-    ballot: Ballot, leftover: Leftover, pools: Mapping[str, PoolView]
-) -> tuple[Reason, str]:
+def describe_misfortune(ballot: Ballot, leftover: Leftover) -> tuple[Reason, str]:
     """Why a workload has no place: the shortage of its nearest option, or what refused it everywhere."""
     if ballot.options:
-        nearest = min(
-            ballot.options.values(), key=lambda each: (_gap(each, leftover), each.pool, each.variant)
-        )
-        message = describe_shortage(nearest, pools, leftover)
-        taker = leftover.solution.displaced.get(ballot.facts.key)
-        if taker is not None:
-            return Reason.Displaced, f"gave way to {taker[0]}/{taker[1]} of a higher tier; {message}"
-        return Reason.InsufficientCapacity, message
-    if not pools:
+        return _describe_shortage_of_all(ballot, leftover)
+    if not leftover.pools:
         return Reason.NoPools, "there is no AcceleratorPool"
     reasons = _count_reasons(ballot)
     telling = [item for item in reasons if item[0] != Reason.AcceleratorMismatch]
@@ -112,6 +150,24 @@ def describe_misfortune(
     reason, message, count = telling[0]
     if count > 1:
         message = f"{message} (and {count - 1} more alike)"
+    return reason, message
+
+
+def _describe_shortage_of_all(ballot: Ballot, leftover: Leftover) -> tuple[Reason, str]:
+    options = list(ballot.options.values())
+    namespace = ballot.facts.namespace
+    if ballot.facts.mode == "mixed":
+        names = sorted({each.pool for each in options if each.degradation == 0})
+        verdict = judge_together(ballot.facts, options, [leftover.pools[name].facts for name in names])
+        if verdict is not None:
+            return verdict.reason, verdict.message
+    nearest = min(
+        options, key=lambda each: (each.degradation > 0, _gap(each, leftover), each.pool, each.variant)
+    )
+    reason, message = describe_shortage(namespace, nearest, leftover)
+    taker = leftover.solution.displaced.get(ballot.facts.key)
+    if taker is not None:
+        return Reason.Displaced, f"gave way to {taker[0]}/{taker[1]} of a higher tier; {message}"
     return reason, message
 
 
@@ -148,10 +204,15 @@ _LATENESS: Mapping[Reason, int] = {
             Reason.PrecisionUnsupported,
             Reason.RuntimeUnsupported,
             Reason.PodTemplateNotFound,
+            Reason.QuotaExceeded,
             Reason.ProfileMissing,
             Reason.ObjectiveUnreachable,
             Reason.MaxReplicasExceeded,
+            Reason.SpotNotSurvivable,
+            Reason.FirmFloorUnreachable,
+            Reason.SpreadUnreachable,
             Reason.OverBudget,
+            Reason.PoolBackOff,  # it will pass, and everything else may well hold
         )
     )
 }
@@ -163,41 +224,41 @@ def _gap(option: Option, leftover: Leftover) -> int:
 
 
 def _untaken(
-    name: tuple[str, str],
-    option: Option,
-    *,
-    ballot: Ballot,
-    placement: Placement | None,
-    leftover: Leftover,
-    pools: Mapping[str, PoolView],
+    option: Option, ballot: Ballot, placements: Sequence[Placement], leftover: Leftover
 ) -> Rejection:
-    seats = leftover.seats(option.pool, option.unit_devices)
-    if placement is None or seats < option.replicas:
-        message = describe_shortage(option, pools, leftover)
-        return Rejection(*name, Reason.InsufficientCapacity, message)
-    marginal = _marginal(option, pools[option.pool], leftover)
-    difference = marginal - placement.cost_per_hour
+    """The reason of an option that the checks admit."""
+
+    def reject(reason: Reason, message: str) -> Rejection:
+        return Rejection(*option.name, reason, message, option.replicas, option.allocated_per_hour)
+
+    if option.degradation and placements and all(not each.candidate.degradation for each in placements):
+        return reject(
+            Reason.FallbackNotNeeded, f"fallback {option.degradation}: the objectives are met without"
+        )
+    if not placements or leftover.seats(option.pool, option.unit_devices) < option.replicas:
+        return reject(*describe_shortage(ballot.facts.namespace, option, leftover))
+    marginal = _marginal(option, leftover)
+    present = sum((each.cost_per_hour for each in placements), Decimal(0))
+    difference = marginal - present
     figures = (
         f"{option.replicas} replicas would add {format_money(marginal)} per hour"
-        f" against {format_money(placement.cost_per_hour)}"
+        f" against {format_money(present)}"
     )
     if difference > 0:
-        return Rejection(*name, Reason.CostHigher, f"{format_money(difference)} per hour dearer: {figures}")
+        return reject(Reason.CostHigher, f"{format_money(difference)} per hour dearer: {figures}")
     if difference == 0:
-        return Rejection(*name, Reason.CostHigher, f"costs the same; ties go by name: {figures}")
-    if ballot.held is not None:
-        return Rejection(
-            *name,
-            Reason.Sticky,
-            f"{format_money(-difference)} per hour cheaper, but what serves stays: {figures}",
-        )
-    return Rejection(
-        *name, Reason.InsufficientCapacity, f"room came free only after others were placed: {figures}"
-    )
+        return reject(Reason.CostHigher, f"costs the same; ties go by name: {figures}")
+    cheaper = f"{format_money(-difference)} per hour cheaper"
+    if ballot.is_live:
+        return reject(Reason.Sticky, f"{cheaper}, but what serves stays: {figures}")
+    if ballot.held:
+        return reject(Reason.Sticky, f"{cheaper}, but what is being started stays: {figures}")
+    return reject(Reason.InsufficientCapacity, f"room came free only after others were placed: {figures}")
 
 
-def _marginal(option: Option, view: PoolView, leftover: Leftover) -> Decimal:
+def _marginal(option: Option, leftover: Leftover) -> Decimal:
     """What the option would add to the bill now, all others staying where they are."""
+    view = leftover.pools[option.pool]
     paid = count_paid_devices(view.facts, view.capacity.devices_total)
     paid_left = max(0, paid - leftover.solution.used_devices.get(view.facts.name, 0))
     devices = option.unit_devices * option.replicas

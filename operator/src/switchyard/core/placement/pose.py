@@ -1,225 +1,181 @@
-"""The placement problem of a world: which options each workload has, what it holds, what pools can give.
+"""The placement problem of a world: a job for every ballot, with what it holds and how it may change.
 
-Work is shared where inputs are: the verdict of a pool on a namespace is formed once, the rate of a profile
-once per set of objectives and network latency (see latency.max_rate), nodes are looked at once per pool.
+serves, single       bound to its track: it gets what fits there of what it wants
+serves, mixed, short bound to its tracks: any option may be added, nothing is taken from any
+serves, mixed        bound to its tracks: none is added, and some may go when fewer are enough
+starting             free to choose, at a price: it does not leave its track for a saving
+new                  free to choose; in single mode it is placed whole or not at all
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from switchyard.api import Reason
-from switchyard.core.placement.admission import (
-    Case,
-    Option,
-    Verdict,
-    assess,
-    build_option,
-    count_replicas,
-    promised,
-    unit_devices,
-)
-from switchyard.core.placement.capacity import Fleet, PoolCapacity, TrackPods
-from switchyard.core.placement.cost import DeviceHour, count_paid_devices, price_device_hour
-from switchyard.core.placement.facts import TIERS, PoolFacts, WorkloadFacts
-from switchyard.core.placement.problem import Candidate, Holding, Job, JobKey, Problem, Supply
+from switchyard.core.placement.ballot import Ballot, Held
+from switchyard.core.placement.case import Option, planned_rate
+from switchyard.core.placement.cost import expect_interruptions, spread_change
+from switchyard.core.placement.facts import TIERS, WorkloadFacts
+from switchyard.core.placement.pool_view import PoolView, offer_devices
+from switchyard.core.placement.problem import Candidate, Holding, Job, JobKey, Problem, Quota
+
+_NEVER_FOR_MONEY = 10  # times the dearest replica per hour: more than any change could save
 
 
 @dataclass(frozen=True, slots=True)
-class PoolView:
-    """A pool as placement sees it. `problem`: why it takes nothing new, empty when it does."""
+class Intent:
+    """How many replicas of a workload that serves are wanted in all, and whether the number may fall.
 
-    facts: PoolFacts
-    capacity: PoolCapacity
-    device_hour: DeviceHour
-    problem: str = ""
+    `is_short`: today's replicas, all running, would not carry the demand.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The track that serves or served last, and what is wanted of it; `objection`: why not any more."""
-
-    option: Option
-    track: str
-    pods: TrackPods
-    objection: Verdict | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ballot:
-    """All that a workload may choose from, and why not the rest. Keys: variant and pool."""
-
-    facts: WorkloadFacts
-    options: Mapping[tuple[str, str], Option]
-    rejections: Mapping[tuple[str, str], Verdict]
-    held: Held | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """A track that exists: the name of its Deployment, what it runs where, and the replicas it asks for."""
-
-    name: str
-    variant: str
-    pool: str
     replicas: int
+    is_short: bool = False
+    may_fall: bool = False
 
 
-def view_pools(pools: Sequence[PoolFacts], fleet: Fleet, problems: Mapping[str, str]) -> dict[str, PoolView]:
-    """Every readable pool by name."""
-    return {
-        facts.name: PoolView(
-            facts, fleet.pools[facts.name], price_device_hour(facts), problems.get(facts.name, "")
-        )
-        for facts in pools
-    }
-
-
-def draw_up(
-    workload: WorkloadFacts,
+def pose(
+    ballots: Sequence[Ballot],
     pools: Mapping[str, PoolView],
-    *,
-    namespace_labels: Mapping[str, str],
-    templates: frozenset[str],
-    held_track: Track | None,
-    held_pods: TrackPods,
-) -> Ballot:
-    """The ballot of one workload. `templates`: the PodTemplates that exist in its namespace."""
-    options: dict[tuple[str, str], Option] = {}
-    rejections: dict[tuple[str, str], Verdict] = {}
-    for pool_name in sorted(pools):
-        view = pools[pool_name]
-        relevant = [each for each in workload.variants if _names(each.accelerators, view.facts)]
-        for variant in relevant or workload.variants[:1]:
-            outcome = assess(_case(workload, variant.name, view, namespace_labels, templates))
-            if isinstance(outcome, Option):
-                options[variant.name, pool_name] = outcome
-            else:
-                rejections[variant.name if relevant else "", pool_name] = outcome
-    held = None
-    if (
-        held_track is not None
-        and held_track.pool in pools
-        and workload.variant(held_track.variant) is not None
-    ):
-        case = _case(workload, held_track.variant, pools[held_track.pool], namespace_labels, templates)
-        held = _hold(case, held_track, held_pods, rejections)
-    return Ballot(workload, options, rejections, held)
-
-
-def pose(ballots: Sequence[Ballot], pools: Mapping[str, PoolView]) -> Problem:
+    intents: Mapping[JobKey, Intent],
+    quotas: Sequence[Quota] = (),
+) -> Problem:
     """The problem over all ballots."""
-    jobs = tuple(sorted((_job(ballot, pools) for ballot in ballots), key=lambda job: job.key))
-    return Problem(jobs, tuple(_supply(pools[name]) for name in sorted(pools)))
-
-
-def _names(accelerators: Sequence[str], pool: PoolFacts) -> bool:
-    return any(kind in accelerators for kind in pool.kinds)
-
-
-def _case(
-    workload: WorkloadFacts,
-    variant_name: str,
-    view: PoolView,
-    namespace_labels: Mapping[str, str],
-    templates: frozenset[str],
-) -> Case:
-    variant = workload.variant(variant_name)
-    if variant is None:
-        raise KeyError(variant_name)
-    return Case(
-        workload=workload,
-        variant=variant,
-        pool=view.facts,
-        capacity=view.capacity,
-        device_hour=view.device_hour,
-        namespace_labels=namespace_labels,
-        has_pod_template=variant.pod_template in templates,
-        pool_problem=view.problem,
+    jobs = (pose_job(ballot, pools, intents.get(ballot.facts.key)) for ballot in ballots)
+    return Problem(
+        tuple(sorted(jobs, key=lambda job: job.key)),
+        tuple(offer_devices(pools[name]) for name in sorted(pools)),
+        tuple(quotas),
     )
 
 
-def _hold(
-    case: Case, track: Track, pods: TrackPods, rejections: Mapping[tuple[str, str], Verdict]
-) -> Held | None:
-    """What is wanted of a track that serves. Without a rate to size it by, it stays as large as it is."""
-    objection = rejections.get((track.variant, track.pool))
-    unit = unit_devices(case) or case.variant.devices_per_replica
-    rate = promised(case).rate
-    workload = case.workload
-    if case.variant.pod_template and not case.has_pod_template:
-        return None if pods.ready == 0 else _as_is(case, track, pods, unit, objection)
-    if rate <= 0:
-        return _as_is(case, track, pods, unit, objection)
-    option = build_option(case)
-    wanted = min(count_replicas(workload, rate), workload.max_replicas)
-    if wanted != option.replicas:
-        per_hour = case.device_hour.allocated(option.utilisation_ratio) * unit * wanted
-        option = Option(
-            option.variant,
-            option.pool,
-            unit,
-            wanted,
-            rate,
-            option.utilisation_ratio,
-            option.error_ratio,
-            per_hour,
-        )
-    if objection is not None and objection.reason in {Reason.PoolCordoned, Reason.PoolNotReady}:
-        objection = None  # a closed pool refuses newcomers, not what serves there
-    return Held(option, track.name, pods, objection)
-
-
-def _as_is(case: Case, track: Track, pods: TrackPods, unit: int, objection: Verdict | None) -> Held:
-    replicas = max(track.replicas, case.workload.min_replicas)
-    per_hour = case.device_hour.allocated() * unit * replicas
-    option = Option(track.variant, track.pool, unit, replicas, 0.0, 1.0, 0.0, per_hour)
-    return Held(option, track.name, pods, objection)
-
-
-def _job(ballot: Ballot, pools: Mapping[str, PoolView]) -> Job:
+def pose_job(ballot: Ballot, pools: Mapping[str, PoolView], intent: Intent | None = None) -> Job:
+    """The job of one ballot. `intent`: of a workload that serves."""
+    facts = ballot.facts
     candidates = tuple(
-        _candidate(ballot.options[name], pools[name[1]].device_hour) for name in sorted(ballot.options)
+        build_candidate(ballot.options[key], pools[key[1]], facts) for key in sorted(ballot.options)
     )
-    holding = None
-    if ballot.held is not None:
-        option, pods = ballot.held.option, ballot.held.pods
-        open_nodes = dict(pools[option.pool].capacity.free_for_plan)
-        by_node = tuple(
-            (node, count) for node, count in sorted(pods.ready_by_node.items()) if node in open_nodes
+    job = Job(
+        key=facts.key,
+        rank=TIERS.index(facts.tier),
+        candidates=candidates,
+        demand=planned_rate(facts),
+        mode="mixed" if facts.mode == "mixed" else "single",
+        split="even",
+        is_divisible=facts.mode == "mixed" or bool(ballot.held),
+        min_replicas=facts.min_replicas,
+        max_replicas=facts.max_replicas,
+        min_firm_replicas=facts.min_firm_replicas,
+        spot_survival_ratio=facts.spot_survival_ratio,
+        max_pool_ratio=facts.max_pool_ratio,
+        max_zone_ratio=facts.max_zone_ratio,
+        budget_per_hour=_ceiling(facts) if facts.mode == "mixed" else None,
+    )
+    if facts.mode != "mixed":
+        # each option alone was judged by the checks, and a track that serves is left in peace
+        job = replace(
+            job, spot_survival_ratio=0.0, max_pool_ratio=1.0, max_zone_ratio=1.0, min_firm_replicas=0
         )
-        elsewhere = pods.ready - sum(count for _, count in by_node)
-        holding = Holding(_candidate(option, pools[option.pool].device_hour), by_node, elsewhere)
-    return Job(_key(ballot), TIERS.index(ballot.facts.tier), candidates, holding)
+    if not ballot.held:
+        return job
+    if not ballot.is_live:
+        return _prefer_held(job, ballot, pools)
+    if facts.mode == "mixed" and intent is not None:
+        return _change_mix(job, ballot, pools, intent)
+    held = ballot.held[0]
+    wanted = held.option.replicas if intent is None else intent.replicas
+    candidate = replace(build_candidate(held.option, pools[held.option.pool], facts), replicas=wanted)
+    return replace(job, holdings=(_hold(held, candidate, pools),))
 
 
-def _key(ballot: Ballot) -> JobKey:
-    return ballot.facts.key
-
-
-def _candidate(option: Option, device_hour: DeviceHour) -> Candidate:
+def build_candidate(option: Option, view: PoolView, facts: WorkloadFacts) -> Candidate:
+    """The option as the optimiser sees it."""
+    unit = option.unit_devices
+    is_paid = view.facts.capacity_type in {"reserved", "owned"}
+    per_hour = Decimal(0) if is_paid else view.device_hour.billed() * unit
+    added, removed = spread_change(view.facts, per_hour, facts.horizon_seconds)
     return Candidate(
         variant=option.variant,
         pool=option.pool,
-        unit_devices=option.unit_devices,
+        unit_devices=unit,
         replicas=option.replicas,
-        energy_per_hour=device_hour.energy_share(option.utilisation_ratio),
+        rate=option.rate,
+        energy_per_hour=view.device_hour.energy_share(option.utilisation_ratio),
+        risk_per_hour=expect_interruptions(view.facts, per_hour).per_hour,
+        add_per_hour=added,
+        remove_per_hour=removed,
+        budget_per_hour=view.device_hour.allocated(option.utilisation_ratio) * unit,
+        degradation=option.degradation,
     )
 
 
-def _supply(view: PoolView) -> Supply:
-    facts, capacity = view.facts, view.capacity
-    limit = None
-    full_price = view.device_hour.allocated()
-    if facts.maturity == "pilot" and facts.pilot_max_per_hour is not None and full_price > 0:
-        limit = int(facts.pilot_max_per_hour / full_price)
-    return Supply(
-        name=facts.name,
-        free_by_node=capacity.free_for_plan,
-        price_per_hour=view.device_hour.billed() if full_price else Decimal(0),
-        paid_devices=count_paid_devices(facts, capacity.devices_total),
-        used_devices=capacity.devices_foreign,
-        device_limit=limit,
+def _ceiling(facts: WorkloadFacts) -> Decimal | None:
+    """The budget per hour: as stated, or what the budget per thousand requests comes to at mean demand."""
+    found = [] if facts.budget_per_hour is None else [facts.budget_per_hour]
+    if facts.budget_per_thousand is not None and facts.mean_rate > 0:
+        found.append(facts.budget_per_thousand * Decimal(str(facts.mean_rate)) * Decimal("3.6"))
+    return min(found, default=None)
+
+
+def _prefer_held(job: Job, ballot: Ballot, pools: Mapping[str, PoolView]) -> Job:
+    """Starting: other options cost more than any saving, so that only service can be a reason to leave."""
+    held = {each.option.name: each for each in ballot.held}
+    deterrent = _deterrent(job.candidates, pools)
+    candidates = tuple(
+        each if each.name in held else replace(each, add_per_hour=each.add_per_hour + deterrent)
+        for each in job.candidates
     )
+    holdings = tuple(
+        _hold(each, build_candidate(each.option, pools[each.option.pool], ballot.facts), pools)
+        for each in ballot.held
+    )
+    return replace(job, candidates=candidates, holdings=holdings, is_bound=False)
+
+
+def _change_mix(job: Job, ballot: Ballot, pools: Mapping[str, PoolView], intent: Intent) -> Job:
+    """Short: anything may come, nothing goes. Else: nothing comes, and replicas go if their number may fall."""
+    facts = ballot.facts
+    plain = [build_candidate(each.option, pools[each.option.pool], facts) for each in ballot.held]
+    can_go = intent.may_fall and not intent.is_short
+    removed = Decimal(0) if can_go else _deterrent((*job.candidates, *plain), pools)
+    total = max(1, sum(each.track.replicas for each in ballot.held))
+    kept = [
+        replace(
+            candidate,
+            rate=candidate.rate or max(job.demand, 1.0) / total,  # not known: what is there is enough
+            remove_per_hour=removed,
+            most_replicas=None if intent.is_short else each.track.replicas,
+        )
+        for each, candidate in zip(ballot.held, plain, strict=True)
+    ]
+    names = {each.name for each in kept}
+    others = [each for each in job.candidates if each.name not in names] if intent.is_short else []
+    return replace(
+        job,
+        candidates=tuple(sorted((*kept, *others), key=lambda each: (each.name, each.degradation))),
+        holdings=tuple(
+            _hold(each, candidate, pools) for each, candidate in zip(ballot.held, kept, strict=True)
+        ),
+        min_replicas=job.min_replicas if intent.is_short else max(job.min_replicas, intent.replicas),
+    )
+
+
+def _deterrent(candidates: Sequence[Candidate], pools: Mapping[str, PoolView]) -> Decimal:
+    """Money per hour and replica that no saving can outweigh."""
+    dearest = max(
+        (pools[each.pool].device_hour.allocated() * each.unit_devices * each.replicas for each in candidates),
+        default=Decimal(0),
+    )
+    return _NEVER_FOR_MONEY * (dearest + 1)
+
+
+def _hold(held: Held, candidate: Candidate, pools: Mapping[str, PoolView]) -> Holding:
+    """What of a track has its seats. A starting one has them where its pods are scheduled."""
+    open_nodes = dict(pools[candidate.pool].capacity.free_for_plan)
+    pods = held.track.pods
+    running = pods.ready_by_node or pods.scheduled_by_node
+    by_node = tuple((node, count) for node, count in sorted(running.items()) if node in open_nodes)
+    leaving = pods.ready_leaving if pods.ready_by_node else 0
+    elsewhere = sum(running.values()) - sum(count for _, count in by_node) - leaving
+    return Holding(candidate, by_node, max(0, elsewhere))

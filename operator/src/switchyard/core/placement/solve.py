@@ -128,9 +128,9 @@ def _cost_and_name(row: Ranked) -> tuple[Decimal, tuple[str, str]]:
 
 
 def _pin(plan: _Plan, job: Job) -> None:
-    holding = job.holding
-    if holding is None or holding.candidate.pool not in plan.ledgers:
+    if not job.holdings or not job.is_bound or job.holdings[0].candidate.pool not in plan.ledgers:
         return
+    holding = job.holdings[0]
     wanted = holding.candidate.replicas
     elsewhere = min(holding.elsewhere, wanted)
     by_node: Seats = {}
@@ -350,7 +350,7 @@ def _try_swap(plan: _Plan, job: Job, candidate: Candidate, other: Job) -> bool:
 
 
 def _report(plan: _Plan) -> Solution:
-    placements: dict[JobKey, Placement] = {}
+    placements: dict[JobKey, tuple[Placement, ...]] = {}
     total = Decimal(0)
     for key in sorted(plan.places):
         place = plan.places[key]
@@ -359,7 +359,7 @@ def _report(plan: _Plan) -> Solution:
         ledger.give_back(place.candidate.unit_devices, place.seats)
         cost = ledger.cost(place.candidate, counted)
         ledger.pin(place.candidate.unit_devices, place.seats)
-        placements[key] = Placement(place.candidate, place.replicas, cost)
+        placements[key] = (Placement(place.candidate, place.replicas, cost),)
         total += cost
     return Solution(
         placements=placements,
