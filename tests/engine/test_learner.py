@@ -8,7 +8,7 @@ from typing import Any
 from switchyard.api import InferenceWorkloadSpec, InferenceWorkloadStatus
 from switchyard.core.learning.sample import EngineSample
 from switchyard.core.world import Meta, Workload, World
-from switchyard.engine.learner import Learner, read_learned
+from switchyard.engine.learner import Learner
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 KEY = ("shop", "chat")
@@ -64,7 +64,7 @@ def test_windows_become_profiles_of_the_track_that_they_are_of() -> None:
     assert abs(predicted - (0.012 + 0.0015 * 20)) < 0.006
 
 
-def test_what_the_status_says_is_all_that_a_restart_leaves() -> None:
+def test_after_a_restart_what_the_status_says_stands_until_something_better_is_learned() -> None:
     told = {
         "variant": "gpu",
         "pool": "l4",
@@ -75,9 +75,8 @@ def test_what_the_status_says_is_all_that_a_restart_leaves() -> None:
         "learnedAt": "2026-11-21T11:00:00Z",
         "message": "240 samples",
     }
-    (profile,) = read_learned(workload(learnedProfiles=[told]), NOW)
-    assert (profile.samples, profile.relative_error, profile.state) == (240, 0.04, "Proposed")
-    assert profile.learned_at == NOW - timedelta(hours=1)
+    world = World(now=NOW, workloads=(workload(learnedProfiles=[told]),))
+    (profile,) = Learner().learn(world, {KEY: [sample(1, 5.0)]}, NOW + timedelta(minutes=1))[KEY]
     assert profile.tokens is not None
     assert profile.tokens.iteration_seconds == 0.01
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from switchyard.core.learning.learned import LearnedProfile
 from switchyard.core.learning.sample import EngineSample
+from switchyard.core.learning.stored import read_stored
 from switchyard.core.placement.latency import TokensProfile
-from switchyard.core.placement.profile_reading import read_tokens
 from switchyard.core.placement.reading import read_workload
-from switchyard.core.stability.moments import read_moment
 from switchyard.core.world import Workload, World
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Learner:
         learning = signals.learning if signals is not None else "off"
         published = self._published.get(workload.key)
         if published is None:
-            published = read_learned(workload, now)
+            published = read_stored(workload, now)
         memory = remember(self._memories.get(workload.key, Memory()), _thin(samples), published, now)
         given = {
             variant.name: variant.profile if isinstance(variant.profile, TokensProfile) else None
@@ -66,23 +65,6 @@ class Learner:
         learned = learn_profiles(memory, given, published, learning, now)
         self._memories[workload.key], self._published[workload.key] = memory, learned
         return learned
-
-
-def read_learned(workload: Workload, now: datetime) -> tuple[LearnedProfile, ...]:
-    """What the status says of learned profiles: all that is left of an earlier life of the operator."""
-    return tuple(
-        LearnedProfile(
-            variant=each.variant,
-            pool=each.pool,
-            tokens=read_tokens(each.tokens) if each.tokens is not None else None,
-            samples=each.samples,
-            relative_error=None if each.relative_error is None else float(each.relative_error),
-            learned_at=read_moment(each.learned_at) or now,
-            state=each.state,
-            message=each.message,
-        )
-        for each in workload.status.learned_profiles
-    )
 
 
 def _thin(samples: Sequence[EngineSample]) -> list[EngineSample]:
