@@ -100,6 +100,8 @@ def _minimise_money(master: Master, effort: Effort, start: Floats | None = None)
     if sum(programme.is_integer) <= _FEW_COLUMNS:
         return solve(programme, effort, start=start), "exact"
     relaxed = solve(programme, effort, is_relaxed=True)
+    if relaxed.values is None and relaxed.is_proven:
+        return relaxed, "exact"
     if relaxed.values is None or relaxed.reduced_costs is None:
         return solve(programme, effort, start=start), "exact"
     return _round_guided(master, effort, relaxed, start)
