@@ -1,7 +1,7 @@
 """A tokens profile made from data sheets, for devices on which nobody measured.
 
 The roofline (Williams, Waterman, Patterson, CACM 2009): an iteration reads all weights once and the cache of
-its sequences, and computes two operations per parameter and token. What engines reach of the sheet is `_REACHED`.
+its sequences, and computes two operations per parameter and token; engines reach `_REACHED` of the sheet.
 Such figures are guesses: placement derates them to 70 percent, and only where the workload allows estimates.
 """
 

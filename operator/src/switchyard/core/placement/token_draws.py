@@ -23,30 +23,34 @@ _MOST_ARRIVALS = 1000
 
 
 @cache
-def draw_uniforms(stream: int, count: int) -> Floats:
-    """`count` numbers in (0, 1), the same for the same stream. Read-only."""
+def draw_uniforms(stream: int, rows: int, columns: int) -> Floats:
+    """Numbers in (0, 1), the same for the same stream; every row holds each of its `columns` strata once.
+
+    Strata in random order keep the sampling error far below that of free draws. Read-only.
+    """
     start = np.uint64(stream * _STREAM_STEP % _WORD)
-    word = (np.arange(1, count + 1, dtype=np.uint64) + start) * np.uint64(_INCREMENT)
+    word = (np.arange(1, rows * columns + 1, dtype=np.uint64) + start) * np.uint64(_INCREMENT)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     word ^= word >> np.uint64(31)
-    numbers: Floats = ((word >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+    order = np.argsort(word.reshape(rows, columns), axis=1, kind="stable")
+    numbers: Floats = (order + 0.5) / columns
     numbers.flags.writeable = False
     return numbers
 
 
 @cache
-def draw_normals(stream: int, count: int) -> Floats:
-    """`count` standard normal numbers, the same for the same stream. Read-only."""
-    numbers: Floats = ndtri(draw_uniforms(stream, count))
+def draw_normals(stream: int, rows: int, columns: int) -> Floats:
+    """Standard normal numbers, drawn as the uniform ones. Read-only."""
+    numbers: Floats = ndtri(draw_uniforms(stream, rows, columns))
     numbers.flags.writeable = False
     return numbers
 
 
 @cache
-def draw_exponentials(stream: int, count: int) -> Floats:
-    """`count` exponential numbers of mean 1, the same for the same stream. Read-only."""
-    numbers: Floats = -np.log(draw_uniforms(stream, count))
+def draw_exponentials(stream: int, rows: int, columns: int) -> Floats:
+    """Exponential numbers of mean 1, drawn as the uniform ones. Read-only."""
+    numbers: Floats = -np.log(draw_uniforms(stream, rows, columns))
     numbers.flags.writeable = False
     return numbers
 

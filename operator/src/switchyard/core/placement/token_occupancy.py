@@ -33,7 +33,8 @@ Floats = NDArray[np.float64]
 _BISECTIONS = 40
 _LONGEST_SECONDS = 1e6  # stands in for an iteration whose prompts never end
 _HIGHEST_PROMPT_SHARE = 0.95
-_TAIL_EXPONENT = 0.85  # fitted: weight of v - 1 falls as N^-0.85 when v > 1
+_TAIL_EXPONENT = 0.5  # fitted: weight of v - 1 falls as N^-0.5 when v > 1
+_CLUMPING = 1.2  # fitted: D - 1 against the formula
 _NARROW_PLACES = 4  # up to this many places v < 1 counts in full
 _DAMPING = 1.5  # fitted: how fast v < 1 loses weight as the load falls
 
@@ -68,6 +69,7 @@ def occupy_places(profile: TokensProfile, traffic: Traffic, steady: Steady, rate
     seconds[-1] = decode[-1] + started[-1] * steady.fresh_tokens * prefill
     leaving = started[1:] / seconds[1:]
     dispersion = _disperse(min(share, _HIGHEST_PROMPT_SHARE), traffic.input_cv)
+    dispersion *= 1 + _weight_variation(profile, traffic, steady) ** 2
     logs = np.concatenate(([0.0], np.cumsum(np.log(rate / leaving)) / dispersion))
     weights = np.exp(logs - logs.max())
     full_rate = max(float(leaving[-1]), rate * 1.001)
@@ -101,7 +103,16 @@ def _starts_by_places(profile: TokensProfile, traffic: Traffic, steady: Steady) 
 def _disperse(share: float, input_cv: float) -> float:
     """D of the module's docstring."""
     variance = share + share * share * input_cv * input_cv
-    return (1 + variance / (1 - share) ** 2 + 1 / (1 - share)) / 2
+    clumped = (1 + variance / (1 - share) ** 2 + 1 / (1 - share)) / 2
+    return 1 + _CLUMPING * (clumped - 1)
+
+
+def _weight_variation(profile: TokensProfile, traffic: Traffic, steady: Steady) -> float:
+    """How much sequences differ in what they add to an iteration, as their prompts in the cache do."""
+    if not steady.per_sequence_seconds:
+        return 0.0
+    prompts = profile.per_cached_token_seconds * traffic.input_mean
+    return prompts * traffic.input_cv / steady.per_sequence_seconds
 
 
 def _answer_variation(traffic: Traffic, places: int, load: float) -> float:

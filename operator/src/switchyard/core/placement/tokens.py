@@ -2,7 +2,7 @@
 
 An iteration advances every running sequence by one token and works on prompts beside it; it takes
 `a + n*b + c*prefill tokens + g*cached tokens` seconds with n sequences. On Llama 2 70B (tests/data/splitwise)
-decoding follows this within 10 percent up to 64 sequences and a prompt within 20 up to 2,048 tokens; longer
+decoding follows this within 11 percent up to 64 sequences and a prompt within 20 up to 2,048 tokens; longer
 ones take up to twice as long, so c is to be measured at the prompt length in use.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from switchyard.core.errors import ProfileError
 
 _STEPS_PER_OCTAVE = 32
+_CONSTANT_CV = 1e-6  # below it a length counts as constant
 USABLE_CACHE_RATIO = 0.9  # past it engines begin to preempt sequences, and recompute them
 
 
@@ -130,7 +131,7 @@ def balance(profile: TokensProfile, traffic: Traffic) -> Steady:
 
 def mean_chunks(mean: float, cv: float, chunk: float) -> float:
     """The mean of ceil(length / chunk) for a lognormal length."""
-    if cv == 0:
+    if cv < _CONSTANT_CV:
         return float(math.ceil(mean / chunk))
     spread = math.sqrt(math.log1p(cv * cv))
     total = 1.0
