@@ -21,7 +21,6 @@ from switchyard.api import (
 from switchyard.api.pool_status import BackOff
 from switchyard.api.workload_status import DemandStatus, Placement
 from switchyard.core.decisions import Decisions
-from switchyard.core.placement.problem import Problem, Solution, Supply
 from switchyard.core.world import (
     Advice,
     AdvisedPlacement,
@@ -37,7 +36,6 @@ from switchyard.core.world import (
 )
 from switchyard.engine.advisor import AdviceReport, Advisor
 from switchyard.engine.debounce import Debounce
-from switchyard.engine.memo import RememberingSolver
 from switchyard.engine.reconciler import LoopSettings, Reconciler
 
 from .fakes import FakeClock, FakeCluster, Reports
@@ -376,28 +374,3 @@ def test_the_loop_comes_back_when_a_search_is_due() -> None:
         assert passing.patience_seconds == 25.0
 
     run(scenario())
-
-
-# -- the memory of a solver
-
-
-@dataclass
-class Counting:
-    searches: int = 0
-
-    def solve(self, problem: Problem) -> Solution:
-        del problem
-        self.searches += 1
-        return Solution({}, method=str(self.searches))
-
-
-def problem(devices: int) -> Problem:
-    return Problem((), (Supply("p", (("n1", devices),)),))
-
-
-def test_an_equal_problem_is_not_solved_again() -> None:
-    counting = Counting()
-    solver = RememberingSolver(counting)
-    answers = [solver.solve(problem(devices)).method for devices in (1, 1, 2, 1, 3, 1, 2)]
-    assert answers == ["1", "1", "2", "1", "3", "1", "4"]
-    assert counting.searches == 4

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import kopf
@@ -34,8 +35,11 @@ from switchyard.adapters.observed import WatchMemory
 from switchyard.adapters.resources import POOLS, WORKLOADS
 from switchyard.adapters.signals.collector import SignalCollector
 from switchyard.api import GROUP, VERSION
+from switchyard.core.advise import advise
 from switchyard.core.decide import decide
+from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.world import Settings
+from switchyard.engine.advisor import Advisor
 from switchyard.engine.backoff import Backoff
 from switchyard.engine.debounce import Debounce
 from switchyard.engine.leader import LeaderElection, LeaseLost
@@ -96,15 +100,24 @@ class Operator:
         self.reader = IndexReader(
             self.memory, Settings(currency=settings.currency, price_max_age_days=settings.price_max_age_days)
         )
+        # an optimiser remembers what it answered, and is for one thread: each has its own
+        self.advisor = Advisor(
+            partial(advise, solver=Optimiser()),
+            self.clock,
+            self.metrics,
+            wake=self.debounce.trigger,
+            interval_seconds=settings.advice_interval.seconds,
+        )
         self.loop = Reconciler(
             reader=self.reader,
             writer=KubernetesWriter(connection, self.memory, EventRecorder(connection, self.identity)),
             clock=self.clock,
-            decide=decide,
+            decide=partial(decide, solver=Optimiser()),
             observer=self.metrics,
             debounce=self.debounce,
             settings=LoopSettings(settings.resync.seconds, settings.concurrency),
             may_act=self._may_act,
+            advisor=self.advisor,
         )
         self.collector = SignalCollector(
             self.reader.snapshot,
