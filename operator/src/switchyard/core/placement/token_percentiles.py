@@ -12,7 +12,7 @@ times as long as one without.
   law, and varies with the number running as far as that lasts (the mean of an Ornstein-Uhlenbeck process
   over the answer).
 
-Error of the p95 against an independent simulation (tests/unit/core/test_latency_tokens.py), on 16 engines from
+Error of the p95 against an independent simulation (tests/unit/core/test_latency_tokens.py), 16 engines from
 30 to 92 percent of saturation: gaps 2 percent; answers 8; first tokens 10 up to 85 percent of saturation and
 -7 … +13 above, or between the simulation's p94 and p96: where waits begin, it grows tenfold within 5 percent
 of load. The fitted constants are fitted on these engines. On 8 others, drawn at random: gaps 2, answers 9,
@@ -94,15 +94,20 @@ class _Setting:
         return found
 
     @property
+    def running(self) -> Floats:
+        """Sequences that decode, by lane: where there are any, one at least."""
+        mean = self.occupancy.decoding[self.lanes]
+        return np.where(mean > 0, np.maximum(1.0, mean), 0.0)
+
+    @property
     def decode_seconds(self) -> Floats:
         """An iteration without prompts, by lane."""
-        running = self.occupancy.decoding[self.lanes]
-        return self.profile.iteration_seconds + running * self.steady.per_sequence_seconds
+        return self.profile.iteration_seconds + self.running * self.steady.per_sequence_seconds
 
     @property
     def budget(self) -> Floats:
         """Prompt tokens that fit in an iteration, by lane."""
-        return np.maximum(1.0, self.profile.max_batched_tokens - self.occupancy.decoding[self.lanes])
+        return np.maximum(1.0, self.profile.max_batched_tokens - self.running)
 
     @property
     def inflow(self) -> Floats:
@@ -149,7 +154,7 @@ def _spread(occupancy: Occupancy) -> NDArray[np.intp]:
 
 def _run(setting: _Setting) -> _Run:
     """The iterations of every lane, after a warm-up."""
-    running, inflow, budget = setting.occupancy.decoding[setting.lanes], setting.inflow, setting.budget
+    running, inflow, budget = setting.running, setting.inflow, setting.budget
     prefill, fresh = setting.profile.per_prefill_token_seconds, setting.steady.fresh_tokens
     # a prompt meets the sequences of its lane; where all places are taken it holds one of them itself
     beside = np.where(setting.is_full, np.minimum(running, setting.lanes - 1), running)
