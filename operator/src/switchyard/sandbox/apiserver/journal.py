@@ -132,15 +132,13 @@ def _read(path: Path) -> tuple[int, dict[tuple[ShelfKey, str, str], Json]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                line_version, group, plural, namespace, name, obj = _parse(line)
-                if number == 1 and plural:
-                    raise ValueError("no snapshot begins so")
+                line_version, group, plural, namespace, name, obj = _parse(line, is_first=number == 1)
             except (ValueError, KeyError, TypeError) as error:
                 if number > 1 and not lines.read(1):
                     break
                 raise BrokenJournalError(
-                    f"{path}:{number}: this is no line of an API server's objects ({error}): repair the file, "
-                    "or move it away to begin anew"
+                    f"{path}:{number}: this is no line of an API server's objects ({error}): repair the file "
+                    "or move it away"
                 ) from error
             version = max(version, line_version)
             key = ((group, plural), namespace, name)
@@ -151,10 +149,12 @@ def _read(path: Path) -> tuple[int, dict[tuple[ShelfKey, str, str], Json]]:
     return version, objects
 
 
-def _parse(line: bytes) -> tuple[int, str, str, str, str, Json | None]:
+def _parse(line: bytes, *, is_first: bool) -> tuple[int, str, str, str, str, Json | None]:
     """Version, group, plural, namespace, name and object of a line. ValueError, KeyError or TypeError."""
     value = orjson.loads(line)
     version, group, plural, namespace, name = value["at"]
+    if is_first and plural:
+        raise ValueError("no snapshot begins so")
     obj: Json | None = value["object"]
     if obj is not None:
         int(obj["metadata"]["resourceVersion"])
