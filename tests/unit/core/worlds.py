@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count, islice
 from typing import Any
 
 from switchyard.api import (
@@ -179,13 +180,16 @@ def _run_pods(at: World, children: Sequence[Child], *, are_starting: bool) -> tu
         if child.kind != "Deployment":
             continue
         mine = [each for each in ours if each.labels[labels.TRACK] == child.meta.name and each.node_name]
+        mine.sort(key=lambda each: not each.is_ready)  # a ReplicaSet deletes those that are not ready first
         pods += mine[: child.body["spec"]["replicas"]]
     if not are_starting:
         return tuple(pods)
     for child in children:
         if child.kind == "Deployment":
-            have = sum(1 for each in pods if each.labels.get(labels.TRACK) == child.meta.name)
-            for number in range(have, child.body["spec"]["replicas"]):
+            taken = {each.name for each in pods if each.labels.get(labels.TRACK) == child.meta.name}
+            missing = child.body["spec"]["replicas"] - len(taken)
+            unused = (number for number in count() if f"{child.meta.name}-{number}" not in taken)
+            for number in islice(unused, max(0, missing)):
                 pods.append(_start(at, child, number, pods))
     return tuple(sorted(pods, key=lambda each: (each.namespace, each.name)))
 

@@ -16,7 +16,7 @@ from switchyard.core.decide import Seat, seat_all
 from switchyard.core.placement.ballot import Ballot
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pool_view import PoolView
-from switchyard.core.placement.pose import Intent, build_candidate, pose, pose_job
+from switchyard.core.placement.pose import Circumstances, Intent, build_candidate, pose, pose_job
 from switchyard.core.placement.problem import Candidate, Job, JobKey, Placement, Problem, Solver
 from switchyard.core.readings import read_world
 from switchyard.core.world import Advice, AdvisedPlacement, World
@@ -28,7 +28,7 @@ def advise(world: World, catalog: Catalog | None = None, solver: Solver | None =
     seats = seat_all(world, readings, dict(readings.broken))
     solver = solver or Optimiser()
     ballots = [seat.ballot for seat in seats.values()]
-    bound = pose(ballots, readings.pools, _intend(seats), readings.quotas)
+    bound = pose(ballots, readings.pools, Circumstances(_intend(seats), readings.quotas))
     today = solver.solve(bound)
     free = solver.solve(_release(bound, ballots, readings.pools))
     return Advice(

@@ -16,7 +16,7 @@ from switchyard.core.placement.case import Option
 from switchyard.core.placement.cost import START_UP_SECONDS
 from switchyard.core.placement.explain import Leftover, describe_misfortune, explain_rejections
 from switchyard.core.placement.optimise import Optimiser
-from switchyard.core.placement.pose import pose
+from switchyard.core.placement.pose import Circumstances, pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
 from switchyard.core.readings import Readings, read_world
 from switchyard.core.reports import report_broken, report_pool, report_unreadable
@@ -105,21 +105,27 @@ def find_surroundings(world: World, readings: Readings, namespace: str) -> Surro
 
 
 def _solve(seats: Mapping[Key, Seat], readings: Readings, solver: Solver) -> Solution:
-    """The solution; a mix that lost what carried it is then asked as one that is short."""
+    """The solution. Who does not get what it is bound to is asked again: a mix as one that is short, and
+    who only starts as one that may choose.
+    """
     ballots = [seat.ballot for seat in seats.values()]
     intents = {key: seat.sizing.intent for key, seat in seats.items() if seat.sizing is not None}
-    solution = solver.solve(pose(ballots, readings.pools, intents, readings.quotas))
-    short = [
-        key
+    known = Circumstances(intents, readings.quotas)
+    solution = solver.solve(pose(ballots, readings.pools, known))
+    short = {
+        key: replace(intent, is_short=True)
         for key, intent in intents.items()
-        if seats[key].ballot.facts.mode == "mixed"
-        and not intent.is_short
-        and solution.unserved.get(key, 0.0) > 0
-    ]
-    if not short:
+        if seats[key].ballot.facts.mode == "mixed" and not intent.is_short and key in solution.unserved
+    }
+    loose = frozenset(
+        ballot.facts.key
+        for ballot in ballots
+        if ballot.held and not ballot.is_live and ballot.facts.key in solution.unserved
+    )
+    if not short and not loose:
         return solution
-    intents |= {key: replace(intents[key], is_short=True) for key in short}
-    return solver.solve(pose(ballots, readings.pools, intents, readings.quotas))
+    known = Circumstances({**intents, **short}, readings.quotas, loose)
+    return solver.solve(pose(ballots, readings.pools, known))
 
 
 def _guarded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from switchyard.api import Reason, labels
@@ -110,13 +110,15 @@ class Scene:
 class _Turn:
     """Which tracks should serve, what the stable Service selects, and the ready pods of each track.
 
-    `leaving`: pods by track that serve until their node is taken back; successors are asked for now.
+    `leaving`: pods by track that serve until their node is taken back; `extra`: these and pods on nodes that
+    do not answer. Successors of both are asked for now.
     """
 
     wanted: tuple[Track, ...]
     serving: str
     ready: Mapping[str, int]
     leaving: Mapping[str, int]
+    extra: Mapping[str, int]
 
     @property
     def replicas(self) -> dict[str, int]:
@@ -160,7 +162,8 @@ def _take_turn(scene: Scene) -> _Turn:
     pods = {name: scene.readings.fleet.track((scene.namespace, name)) for name in sorted(names)}
     ready = {name: each.ready for name, each in pods.items()}
     leaving = {name: each.leaving for name, each in pods.items() if each.leaving}
-    return _Turn(wanted, _choose_selection(scene, wanted, ready), ready, leaving)
+    extra = {name: each.to_succeed for name, each in pods.items() if each.to_succeed}
+    return _Turn(wanted, _choose_selection(scene, wanted, ready), ready, leaving, extra)
 
 
 def _choose_selection(scene: Scene, wanted: Sequence[Track], ready: Mapping[str, int]) -> str:
@@ -210,11 +213,8 @@ def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], 
 
 
 def _enlarge(track: Track, turn: _Turn) -> Track:
-    """The track with a replica more for each that is on a node being taken back."""
-    leaving = turn.leaving.get(track.name, 0)
-    if not leaving:
-        return track
-    return Track(track.name, track.variant, track.pool, track.replicas + leaving, track.unit_devices)
+    """The track with a replica more for each pod that needs a successor beside it."""
+    return replace(track, replicas=track.replicas + turn.extra.get(track.name, 0))
 
 
 def _find_template(workload: Workload, variant_name: str, world: World) -> PodTemplate | None:

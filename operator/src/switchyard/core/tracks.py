@@ -59,7 +59,7 @@ def find_standing(
             variant, pool = variants.get(variant, variant), pools.get(pool, pool)
             pods = fleet.track((workload.meta.namespace, child.meta.name))
             asked = int((child.body.get("spec") or {}).get("replicas") or 0)
-            replicas = granted.get((variant, pool)) or max(0, asked - pods.leaving) or asked
+            replicas = granted.get((variant, pool)) or max(0, asked - pods.to_succeed) or asked
             tracks.append(Track(child.meta.name, variant, pool, replicas, pods))
         if child.kind == "Service" and child.meta.name == workload.meta.name:
             selector = (child.body.get("spec") or {}).get("selector") or {}

@@ -49,7 +49,8 @@ class TrackPods:
     """The pods of one track, by what they do. Pods that are being deleted count nowhere.
 
     `leaving` of the total, and `ready_leaving` of those that are ready, are on nodes that are being taken
-    back: they serve, and need successors now. `unshared` of the ready ones lack the label by which the
+    back: they serve, and need successors now. `lost` are on nodes that do not answer, or are gone: they count
+    as replicas until somebody deletes them, and serve nobody. `unshared` of the ready ones lack the label by which the
     Service of a mixed workload finds them.
     """
 
@@ -60,8 +61,14 @@ class TrackPods:
     waiting_reason: str = ""
     leaving: int = 0
     ready_leaving: int = 0
+    lost: int = 0
     unshared: int = 0
-    scheduled_by_node: Mapping[str, int] = field(default_factory=dict)
+    scheduled_by_node: Mapping[str, int] = field(default_factory=dict)  # ready nodes that stay
+
+    @property
+    def to_succeed(self) -> int:
+        """Pods that need successors beside them."""
+        return self.leaving + self.lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +185,17 @@ def _sort_pods(
 def _count_track(pods: Sequence[Pod], nodes: Mapping[str, Node]) -> TrackPods:
     ready_by_node: dict[str, int] = {}
     scheduled_by_node: dict[str, int] = {}
-    leaving = ready_leaving = unshared = 0
+    leaving = ready_leaving = lost = unshared = 0
     for pod in pods:
         node = nodes.get(pod.node_name)
-        if node is None:
+        if node is None or not node.is_ready:
+            lost += bool(pod.node_name)
             continue
         is_on_leaving = is_leaving(node)
         leaving += is_on_leaving
-        scheduled_by_node[pod.node_name] = scheduled_by_node.get(pod.node_name, 0) + 1
-        if pod.is_ready and node.is_ready:
+        if not is_on_leaving:
+            scheduled_by_node[pod.node_name] = scheduled_by_node.get(pod.node_name, 0) + 1
+        if pod.is_ready:
             ready_by_node[pod.node_name] = ready_by_node.get(pod.node_name, 0) + 1
             ready_leaving += is_on_leaving
             unshared += labels.SHARED not in pod.labels
@@ -200,6 +209,7 @@ def _count_track(pods: Sequence[Pod], nodes: Mapping[str, Node]) -> TrackPods:
         waiting_reason=next((pod.waiting_reason for pod in pods if pod.waiting_reason), ""),
         leaving=leaving,
         ready_leaving=ready_leaving,
+        lost=lost,
         unshared=unshared,
         scheduled_by_node=dict(sorted(scheduled_by_node.items())),
     )

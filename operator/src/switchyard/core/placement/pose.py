@@ -10,7 +10,7 @@ new                  free to choose; in single mode it is placed whole or not at
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from switchyard.core.placement.ballot import Ballot, Held
@@ -19,6 +19,7 @@ from switchyard.core.placement.cost import expect_interruptions, spread_change
 from switchyard.core.placement.facts import TIERS, WorkloadFacts
 from switchyard.core.placement.pool_view import PoolView, offer_devices
 from switchyard.core.placement.problem import Candidate, Holding, Job, JobKey, Problem, Quota
+from switchyard.core.placement.seating import Seating, seat_starting
 
 _NEVER_FOR_MONEY = 10  # times the dearest replica per hour: more than any change could save
 
@@ -35,58 +36,102 @@ class Intent:
     may_fall: bool = False
 
 
-def pose(
-    ballots: Sequence[Ballot],
-    pools: Mapping[str, PoolView],
-    intents: Mapping[JobKey, Intent],
-    quotas: Sequence[Quota] = (),
-) -> Problem:
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known beside the ballots.
+
+    `intents`: of workloads that serve. `loose`: those that start and can't have their track whole.
+    """
+
+    intents: Mapping[JobKey, Intent] = field(default_factory=dict)
+    quotas: tuple[Quota, ...] = ()
+    loose: frozenset[JobKey] = frozenset()
+
+
+def pose(ballots: Sequence[Ballot], pools: Mapping[str, PoolView], known: Circumstances) -> Problem:
     """The problem over all ballots."""
-    jobs = (pose_job(ballot, pools, intents.get(ballot.facts.key)) for ballot in ballots)
+    seating = seat_starting(ballots, pools)
+    jobs = []
+    for ballot in ballots:
+        key = ballot.facts.key
+        if ballot.is_live or not ballot.held:
+            jobs.append(pose_job(ballot, pools, known.intents.get(key)))
+        else:
+            jobs.append(_pose_starting(ballot, pools, seating, is_loose=key in known.loose))
     return Problem(
         tuple(sorted(jobs, key=lambda job: job.key)),
         tuple(offer_devices(pools[name]) for name in sorted(pools)),
-        tuple(quotas),
+        known.quotas,
     )
 
 
 def pose_job(ballot: Ballot, pools: Mapping[str, PoolView], intent: Intent | None = None) -> Job:
-    """The job of one ballot. `intent`: of a workload that serves."""
-    facts = ballot.facts
-    candidates = tuple(
-        build_candidate(ballot.options[key], pools[key[1]], facts) for key in sorted(ballot.options)
-    )
-    job = Job(
-        key=facts.key,
-        rank=TIERS.index(facts.tier),
-        candidates=candidates,
-        demand=planned_rate(facts),
-        mode="mixed" if facts.mode == "mixed" else "single",
-        split="even",
-        is_divisible=facts.mode == "mixed" or bool(ballot.held),
-        min_replicas=facts.min_replicas,
-        max_replicas=facts.max_replicas,
-        min_firm_replicas=facts.min_firm_replicas,
-        spot_survival_ratio=facts.spot_survival_ratio,
-        max_pool_ratio=facts.max_pool_ratio,
-        max_zone_ratio=facts.max_zone_ratio,
-        budget_per_hour=_ceiling(facts) if facts.mode == "mixed" else None,
-    )
-    if facts.mode != "mixed":
-        # each option alone was judged by the checks, and a track that serves is left in peace
-        job = replace(
-            job, spot_survival_ratio=0.0, max_pool_ratio=1.0, max_zone_ratio=1.0, min_firm_replicas=0
-        )
+    """The job of a workload that is new or serves. `intent`: of one that serves."""
+    facts, job = ballot.facts, _pose_new(ballot, pools)
     if not ballot.held:
         return job
-    if not ballot.is_live:
-        return _prefer_held(job, ballot, pools)
     if facts.mode == "mixed" and intent is not None:
         return _change_mix(job, ballot, pools, intent)
     held = ballot.held[0]
     wanted = held.option.replicas if intent is None else intent.replicas
     candidate = replace(build_candidate(held.option, pools[held.option.pool], facts), replicas=wanted)
-    return replace(job, holdings=(_hold(held, candidate, pools),))
+    return replace(job, holdings=(_hold(held, candidate, pools),), is_divisible=True)
+
+
+def _pose_new(ballot: Ballot, pools: Mapping[str, PoolView]) -> Job:
+    facts = ballot.facts
+    is_mixed = facts.mode == "mixed"
+    job = Job(
+        key=facts.key,
+        rank=TIERS.index(facts.tier),
+        candidates=tuple(
+            build_candidate(ballot.options[key], pools[key[1]], facts) for key in sorted(ballot.options)
+        ),
+        demand=planned_rate(facts),
+        mode="mixed" if is_mixed else "single",
+        split="even",
+        is_divisible=is_mixed,
+        min_replicas=facts.min_replicas,
+        max_replicas=facts.max_replicas,
+    )
+    if not is_mixed:
+        return job  # each option alone was judged by the checks
+    return replace(
+        job,
+        min_firm_replicas=facts.min_firm_replicas,
+        spot_survival_ratio=facts.spot_survival_ratio,
+        max_pool_ratio=facts.max_pool_ratio,
+        max_zone_ratio=facts.max_zone_ratio,
+        budget_per_hour=_ceiling(facts),
+    )
+
+
+def _pose_starting(ballot: Ballot, pools: Mapping[str, PoolView], seating: Seating, *, is_loose: bool) -> Job:
+    """Other options cost more than any saving, so that only service can be a reason to leave."""
+    job, facts = _pose_new(ballot, pools), ballot.facts
+    if facts.mode == "mixed":
+        job = _change_mix(job, ballot, pools, Intent(0, is_short=True))
+    names = {each.option.name for each in ballot.held}
+    deterrent = _deterrent(job.candidates, pools)
+    candidates = tuple(
+        each if each.name in names else replace(each, add_per_hour=each.add_per_hour + deterrent)
+        for each in job.candidates
+    )
+    holdings = tuple(
+        Holding(
+            build_candidate(each.option, pools[each.option.pool], facts),
+            seating.get((facts.key, each.track.name), ()),
+        )
+        for each in ballot.held
+    )
+    was_short = any(each.track.replicas < each.option.replicas for each in ballot.held)
+    return replace(
+        job,
+        candidates=candidates,
+        holdings=holdings,
+        is_bound=not is_loose,
+        is_divisible=job.is_divisible or was_short,
+    )
 
 
 def build_candidate(option: Option, view: PoolView, facts: WorkloadFacts) -> Candidate:
@@ -116,21 +161,6 @@ def _ceiling(facts: WorkloadFacts) -> Decimal | None:
     if facts.budget_per_thousand is not None and facts.mean_rate > 0:
         found.append(facts.budget_per_thousand * Decimal(str(facts.mean_rate)) * Decimal("3.6"))
     return min(found, default=None)
-
-
-def _prefer_held(job: Job, ballot: Ballot, pools: Mapping[str, PoolView]) -> Job:
-    """Starting: other options cost more than any saving, so that only service can be a reason to leave."""
-    held = {each.option.name: each for each in ballot.held}
-    deterrent = _deterrent(job.candidates, pools)
-    candidates = tuple(
-        each if each.name in held else replace(each, add_per_hour=each.add_per_hour + deterrent)
-        for each in job.candidates
-    )
-    holdings = tuple(
-        _hold(each, build_candidate(each.option, pools[each.option.pool], ballot.facts), pools)
-        for each in ballot.held
-    )
-    return replace(job, candidates=candidates, holdings=holdings, is_bound=False)
 
 
 def _change_mix(job: Job, ballot: Ballot, pools: Mapping[str, PoolView], intent: Intent) -> Job:
@@ -171,11 +201,9 @@ def _deterrent(candidates: Sequence[Candidate], pools: Mapping[str, PoolView]) -
 
 
 def _hold(held: Held, candidate: Candidate, pools: Mapping[str, PoolView]) -> Holding:
-    """What of a track has its seats. A starting one has them where its pods are scheduled."""
+    """What of a track that serves has its seats, and what runs on closed nodes that stay."""
     open_nodes = dict(pools[candidate.pool].capacity.free_for_plan)
     pods = held.track.pods
-    running = pods.ready_by_node or pods.scheduled_by_node
-    by_node = tuple((node, count) for node, count in sorted(running.items()) if node in open_nodes)
-    leaving = pods.ready_leaving if pods.ready_by_node else 0
-    elsewhere = sum(running.values()) - sum(count for _, count in by_node) - leaving
+    by_node = tuple((node, count) for node, count in sorted(pods.ready_by_node.items()) if node in open_nodes)
+    elsewhere = pods.ready - pods.ready_leaving - sum(count for _, count in by_node)
     return Holding(candidate, by_node, max(0, elsewhere))

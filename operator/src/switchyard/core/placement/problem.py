@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 JobKey = tuple[str, str]  # namespace, name
+GROWTH_NODE = "\0growth"  # stands for the nodes that may come; no node has such a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Supply:
 
     `price_per_hour` is owed per device beyond the first `paid_devices`, which are paid whether used or not.
     `used_devices` are held by others and count towards `paid_devices`. `device_limit` caps what jobs hold.
-    `growth_devices` may come on new nodes, each with room for the largest unit asked of it. Losing a spot
+    `growth_devices` may come on new nodes, each with room for the largest unit asked of it; what is to start
+    there is held on GROWTH_NODE. Losing a spot
     pool is losing all of it at once: it is one failure domain.
     """
 

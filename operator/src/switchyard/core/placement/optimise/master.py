@@ -25,7 +25,7 @@ from switchyard.core.placement.optimise.choices import (
     most_replicas,
 )
 from switchyard.core.placement.optimise.programme import Programme
-from switchyard.core.placement.problem import Candidate, Job, Problem, Supply
+from switchyard.core.placement.problem import GROWTH_NODE, Candidate, Job, Problem, Supply
 
 Place = tuple[int, tuple[str, str]]  # a job, and the name of what it holds
 _OPEN = 1e-9
@@ -337,7 +337,7 @@ class Master:
                 alone = node in held_nodes or not is_nested
                 groups[node if alone else "", free] += 1
         if supply.growth_devices:
-            groups["\0growth", supply.growth_devices] += 1
+            groups[GROWTH_NODE, supply.growth_devices] += 1
         placed: dict[int, list[tuple[int, float]]] = {unit: [] for unit in units}
         stays: dict[Place, list[tuple[int, float]]] = {key: [] for key in asked.running}
         for (node, free), count in sorted(groups.items()):

@@ -11,6 +11,7 @@ from switchyard.core.placement.ledger import Ledger, Seats
 from switchyard.core.placement.optimise.choices import count_changes, count_running
 from switchyard.core.placement.optimise.seating import Ask, seat_together
 from switchyard.core.placement.problem import (
+    GROWTH_NODE,
     Candidate,
     Holding,
     Job,
@@ -22,7 +23,6 @@ from switchyard.core.placement.problem import (
 )
 
 Plan = Mapping[JobKey, tuple[tuple[Candidate, int], ...]]  # replicas by candidate
-_GROWTH_NODE = "\0growth"
 
 
 def report(problem: Problem, plan: Plan, *, gap_ratio: float | None, method: str) -> Solution:
@@ -44,7 +44,7 @@ def report(problem: Problem, plan: Plan, *, gap_ratio: float | None, method: str
         placements=placements,
         displaced=_list_displaced(problem, plan),
         free_by_node={
-            name: tuple(each for each in ledgers[name].free_by_node if each[0] != _GROWTH_NODE)
+            name: tuple(each for each in ledgers[name].free_by_node if each[0] != GROWTH_NODE)
             for name in sorted(ledgers)
         },
         used_devices={name: ledgers[name].used_devices for name in sorted(ledgers)},
@@ -146,7 +146,7 @@ def _with_growth(supply: Supply) -> Supply:
     """Devices to come stand on a node of their own."""
     if not supply.growth_devices:
         return supply
-    grown = (*supply.free_by_node, (_GROWTH_NODE, supply.growth_devices))
+    grown = (*supply.free_by_node, (GROWTH_NODE, supply.growth_devices))
     return replace(supply, free_by_node=grown)
 
 
