@@ -182,7 +182,7 @@ def _find_crossings(
         at = (other_base - base) / (billed - other_billed)
         is_rise = other_billed < billed
         at = max(at, price) if is_rise else min(at, price)  # a tie today turns at once
-        if at > 0:
+        if is_rise or at > 0:
             found.append((at, name, is_rise))
     return found
 
