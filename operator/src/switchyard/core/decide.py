@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -40,17 +40,26 @@ class Seat:
     sizing: Sizing | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What all workloads of a pass share. `moments`: when time alone may change something of one."""
+
+    world: World
+    readings: Readings
+    leftover: Leftover
+    names: NameRegister
+    moments: list[datetime | None] = field(default_factory=list)
+
+
 def decide(world: World, catalog: Catalog | None = None, solver: Solver | None = None) -> Decisions:
     """The objects, statuses and events that this world calls for; none for what is as it should be."""
     readings = read_world(world, catalog or load_catalog())
     broken = dict(readings.broken)
     seats = seat_all(world, readings, broken)
     solution = _solve(seats, readings, solver or Optimiser())
-    names = NameRegister(world)
-    leftover = Leftover(solution, readings.pools, readings.quotas)
+    turn = _Turn(world, readings, Leftover(solution, readings.pools, readings.quotas), NameRegister(world))
 
     objects: list[ObjectDecision] = []
-    moments: list[datetime | None] = []
     for pool in world.pools:
         decide_one: Callable[[], ObjectDecision] | None = partial(
             _decide_pool, pool, world, readings, solution
@@ -58,14 +67,12 @@ def decide(world: World, catalog: Catalog | None = None, solver: Solver | None =
         objects += _guarded(pool, "AcceleratorPool", world, broken, decide_one)
     for workload in world.workloads:
         seat = seats.get(workload.key)
-        decide_one = (
-            partial(_decide_workload, seat, world, readings, leftover, names, moments) if seat else None
-        )
+        decide_one = partial(_decide_workload, seat, turn) if seat else None
         objects += _guarded(workload, "InferenceWorkload", world, broken, decide_one)
     objects += [report_unreadable(each, world.now) for each in world.unreadable]
     return Decisions(
         tuple(each for each in objects if each.applies or each.deletes or each.status or each.events),
-        recheck_at=_find_recheck(readings, seats, moments, world.now),
+        recheck_at=_find_recheck(turn),
     )
 
 
@@ -105,8 +112,10 @@ def find_surroundings(world: World, readings: Readings, namespace: str) -> Surro
 
 
 def _solve(seats: Mapping[Key, Seat], readings: Readings, solver: Solver) -> Solution:
-    """The solution. Who does not get what it is bound to is asked again: a mix as one that is short, and
-    who only starts as one that may choose.
+    """The solution.
+
+    Who does not get what it is bound to is asked again: a mix as one that is short, and who only starts as
+    one that may choose.
     """
     ballots = [seat.ballot for seat in seats.values()]
     intents = {key: seat.sizing.intent for key, seat in seats.items() if seat.sizing is not None}
@@ -161,15 +170,9 @@ def _decide_pool(pool: Pool, world: World, readings: Readings, solution: Solutio
     )
 
 
-def _decide_workload(
-    seat: Seat,
-    world: World,
-    readings: Readings,
-    leftover: Leftover,
-    names: NameRegister,
-    moments: list[datetime | None],
-) -> ObjectDecision:
-    ballot, solution = seat.ballot, leftover.solution
+def _decide_workload(seat: Seat, turn: _Turn) -> ObjectDecision:
+    ballot, world, readings, leftover = seat.ballot, turn.world, turn.readings, turn.leftover
+    solution = leftover.solution
     key = seat.workload.key
     placements = solution.placements.get(key, ())
     shares = tuple(_share(ballot, each) for each in placements)
@@ -183,8 +186,8 @@ def _decide_workload(
     demand = readings.demands[key]
     recommendation = _recommend(seat, shares, readings, world)
     if seat.sizing is not None:
-        moments.append(seat.sizing.plan.recheck_at)
-    moments += [demand.recheck_at, recommendation.recheck_at]
+        turn.moments.append(seat.sizing.plan.recheck_at)
+    turn.moments.extend((demand.recheck_at, recommendation.recheck_at))
     return roll_out(
         Scene(
             workload=seat.workload,
@@ -197,7 +200,7 @@ def _decide_workload(
             sizing=seat.sizing,
             recommendation=recommendation,
         ),
-        names,
+        turn.names,
     )
 
 
@@ -252,8 +255,6 @@ def _find_degradation(ballot: Ballot, option: Option, placement: Placement, *, i
     return min((each.degradation for each in relaxed), default=0)
 
 
-def _find_recheck(
-    readings: Readings, seats: Mapping[Key, Seat], moments: list[datetime | None], now: datetime
-) -> datetime | None:
-    due = [*moments, *(trust.recheck_at for trust in readings.trusts.values())]
-    return earliest(*(each for each in due if each is not None and each > now))
+def _find_recheck(turn: _Turn) -> datetime | None:
+    due = [*turn.moments, *(trust.recheck_at for trust in turn.readings.trusts.values())]
+    return earliest(*(each for each in due if each is not None and each > turn.world.now))

@@ -1,7 +1,8 @@
 """The children that a placed workload should have: pure builders, one per kind.
 
 Per track a Deployment and a Service; per workload a stable Service, whose selector names the track that
-serves, or in a mix takes the pods of all tracks, and a PodDisruptionBudget. All are owned by the workload: deleting it deletes them.
+serves, or in a mix takes the pods of all tracks, and a PodDisruptionBudget. All are owned by the workload:
+deleting it deletes them.
 """
 
 from __future__ import annotations

@@ -260,10 +260,7 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         serving = next((name for name in fullest if turn.ready[name]), "") or next(iter(turn.replicas), "")
     shown = next((each.name for each in turn.wanted if turn.ready.get(each.name, 0) < each.replicas), serving)
     pods = scene.readings.fleet.track((scene.namespace, shown))
-    if turn.serving == SHARED:
-        serving_ready = sum(turn.ready.values())
-    else:
-        serving_ready = turn.ready.get(turn.serving, 0)
+    all_ready = sum(turn.ready.values())
     return Outcome(
         facts=scene.facts,
         entries=tuple(
@@ -286,7 +283,7 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         unserved_ratio=grant.unserved_ratio,
         serving_track=serving,
         is_shared=turn.serving == SHARED,
-        serving_ready=serving_ready,
+        serving_ready=all_ready if turn.serving == SHARED else turn.ready.get(turn.serving, 0),
         waiting_for=pods.unschedulable_message or pods.waiting_reason,
         stall=stall,
         is_reachable=bool(scene.standing.pointed_at),
@@ -312,7 +309,7 @@ def _move_event(scene: Scene) -> tuple[EventNote, ...]:
     now = {share.option.name for share in scene.grant.shares}
     if not before or not now or before & now:
         return ()
-    left, gained = sorted(before)[0], sorted(now)[0]
+    left, gained = min(before), min(now)
     message = f"moves from variant {left[0]} on pool {left[1]} to variant {gained[0]} on pool {gained[1]}"
     return (EventNote(_KIND, scene.workload.meta, "Warning", Reason.Replacing.value, message),)
 

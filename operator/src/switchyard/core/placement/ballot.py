@@ -14,12 +14,12 @@ from switchyard.core.placement.admission import assess
 from switchyard.core.placement.capacity import TrackPods
 from switchyard.core.placement.case import (
     Case,
-    Evidence,
     Option,
     Standard,
     Verdict,
     build_option,
 )
+from switchyard.core.placement.evidence import find_evidence
 from switchyard.core.placement.facts import PoolFacts, VariantFacts, WorkloadFacts
 from switchyard.core.placement.pool_view import PoolView
 from switchyard.core.placement.problem import Quota
@@ -82,6 +82,14 @@ class Surroundings:
     quotas: tuple[Quota, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """By what a variant is judged in a pool, and what was learned of it there."""
+
+    standard: Standard
+    learned: LearnedProfile | None = None
+
+
 def draw_up(
     workload: WorkloadFacts,
     around: Surroundings,
@@ -101,10 +109,11 @@ def draw_up(
             continue
         is_made_for = _names(case.variant.accelerators, case.pool)
         rejections.setdefault(pair if is_made_for else ("", case.pool.name), outcome)
-    held = []
-    for track in tracks:
-        if track.pool in around.pools and workload.variant(track.variant) is not None:
-            held.append(_hold(workload, around, learned, track))
+    held = [
+        _hold(workload, around, learned, track)
+        for track in tracks
+        if track.pool in around.pools and workload.variant(track.variant) is not None
+    ]
     if not any(each.track.pods.ready for each in held):  # nothing is lost by choosing anew
         held = [each for each in held if (*each.option.name, each.option.degradation) in options]
     return Ballot(workload, options, rejections, tuple(held), is_frozen)
@@ -123,7 +132,8 @@ def list_cases(
         relevant = [each for each in workload.variants if _names(each.accelerators, view.facts)]
         for variant in relevant or workload.variants[:1]:
             for standard in list_standards(workload, variant.name)[: None if relevant else 1]:
-                yield _case(workload, variant, view, standard, around, evidence)
+                known = evidence.get((variant.name, pool_name))
+                yield _case(workload, variant, view, around, Terms(standard, known))
 
 
 def list_standards(workload: WorkloadFacts, variant: str) -> list[Standard]:
@@ -138,16 +148,6 @@ def list_standards(workload: WorkloadFacts, variant: str) -> list[Standard]:
     return found
 
 
-def find_evidence(
-    workload: WorkloadFacts, variant: VariantFacts, pool: PoolFacts, learned: Mapping[Pair, LearnedProfile]
-) -> Evidence:
-    """What is known of a replica: what was learned in use, else what the author states."""
-    known = learned.get((variant.name, pool.name))
-    if known is not None and known.tokens is not None and known.state == "Used":
-        return Evidence(known.tokens, "learned")
-    return Evidence(variant.profile, variant.profile_source, variant.profile_problem)
-
-
 def _index(learned: Sequence[LearnedProfile]) -> dict[Pair, LearnedProfile]:
     return {(each.variant, each.pool): each for each in learned}
 
@@ -160,9 +160,8 @@ def _case(
     workload: WorkloadFacts,
     variant: VariantFacts,
     view: PoolView,
-    standard: Standard,
     around: Surroundings,
-    learned: Mapping[Pair, LearnedProfile],
+    terms: Terms,
 ) -> Case:
     return Case(
         workload=workload,
@@ -170,8 +169,8 @@ def _case(
         pool=view.facts,
         capacity=view.capacity,
         device_hour=view.device_hour,
-        evidence=find_evidence(workload, variant, view.facts, learned),
-        standard=standard,
+        evidence=find_evidence(workload, variant, view.facts, terms.learned),
+        standard=terms.standard,
         namespace_labels=around.namespace_labels,
         has_pod_template=variant.pod_template in around.templates,
         doors=view.doors,
@@ -192,10 +191,11 @@ def _hold(
     if variant is None:
         raise KeyError(track.variant)
     evidence = _index(learned) if workload.learning == "use" else {}
+    known = evidence.get((track.variant, track.pool))
     view = around.pools[track.pool]
     refused: list[tuple[Case, Verdict]] = []
     for standard in list_standards(workload, variant.name):
-        case = _case(workload, variant, view, standard, around, evidence)
+        case = _case(workload, variant, view, around, Terms(standard, known))
         outcome = assess(case, is_inside=True)
         if isinstance(outcome, Option):
             return Held(_limit(case, outcome), track)

@@ -50,8 +50,8 @@ class TrackPods:
 
     `leaving` of the total, and `ready_leaving` of those that are ready, are on nodes that are being taken
     back: they serve, and need successors now. `lost` are on nodes that do not answer, or are gone: they count
-    as replicas until somebody deletes them, and serve nobody. `unshared` of the ready ones lack the label by which the
-    Service of a mixed workload finds them.
+    as replicas until somebody deletes them, and serve nobody. `unshared` of the ready ones lack the label by
+    which the Service of a mixed workload finds them.
     """
 
     ready: int = 0

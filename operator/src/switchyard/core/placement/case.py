@@ -1,4 +1,4 @@
-"""One variant of a workload looked at in one pool: what a replica takes, what it carries, how many it takes."""
+"""One variant of a workload in one pool: what a replica takes and carries, and how many it takes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ class Doors:
     back_off: str = ""  # since when, until when, and why the pool is not believed
 
 
+OPEN = Doors()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Why not: a reason and a sentence with the numbers that decided."""
@@ -93,7 +96,7 @@ class Case:
     standard: Standard
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     has_pod_template: bool = False
-    doors: Doors = Doors()
+    doors: Doors = OPEN
     quota_devices: int | None = None  # what a ResourceQuota leaves the namespace of the pool's resource
 
     @cached_property

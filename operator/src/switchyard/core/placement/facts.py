@@ -67,6 +67,8 @@ class PoolFacts:
     notice_seconds: float | None = None  # None: not stated
     growth_limit_devices: int | None = None  # None: only the nodes that exist count
     provisioning_seconds: float = 0.0  # until a device beyond the nodes that exist can be used
+    bandwidth_bytes_per_second: float | None = None  # of a device's memory, by its data sheet
+    peak_operations_per_second: Mapping[str, float] = field(default_factory=dict)  # by precision
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from switchyard.core.placement.capacity import Fleet, PoolCapacity
-from switchyard.core.placement.case import Doors
+from switchyard.core.placement.case import OPEN, Doors
 from switchyard.core.placement.cost import DeviceHour, count_paid_devices, price_device_hour
 from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.placement.problem import Supply
@@ -20,7 +20,7 @@ class PoolView:
     facts: PoolFacts
     capacity: PoolCapacity
     device_hour: DeviceHour
-    doors: Doors = Doors()
+    doors: Doors = OPEN
 
     @property
     def growth_devices(self) -> int:
@@ -33,7 +33,7 @@ def view_pools(pools: Sequence[PoolFacts], fleet: Fleet, doors: Mapping[str, Doo
     """Every readable pool by name."""
     return {
         facts.name: PoolView(
-            facts, fleet.pools[facts.name], price_device_hour(facts), doors.get(facts.name, Doors())
+            facts, fleet.pools[facts.name], price_device_hour(facts), doors.get(facts.name, OPEN)
         )
         for facts in pools
     }

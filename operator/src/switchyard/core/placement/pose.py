@@ -19,7 +19,7 @@ from switchyard.core.placement.cost import expect_interruptions, spread_change
 from switchyard.core.placement.facts import TIERS, WorkloadFacts
 from switchyard.core.placement.pool_view import PoolView, offer_devices
 from switchyard.core.placement.problem import Candidate, Holding, Job, JobKey, Problem, Quota
-from switchyard.core.placement.seating import Seating, seat_starting
+from switchyard.core.placement.starting import Seating, seat_starting
 
 _NEVER_FOR_MONEY = 10  # times the dearest replica per hour: more than any change could save
 
@@ -164,7 +164,7 @@ def _ceiling(facts: WorkloadFacts) -> Decimal | None:
 
 
 def _change_mix(job: Job, ballot: Ballot, pools: Mapping[str, PoolView], intent: Intent) -> Job:
-    """Short: anything may come, nothing goes. Else: nothing comes, and replicas go if their number may fall."""
+    """Short: anything may come, nothing goes. Else: nothing comes; replicas go if their number may fall."""
     facts = ballot.facts
     plain = [build_candidate(each.option, pools[each.option.pool], facts) for each in ballot.held]
     can_go = intent.may_fall and not intent.is_short

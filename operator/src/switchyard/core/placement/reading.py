@@ -82,6 +82,12 @@ def read_pool(pool: Pool, catalog: Catalog, price: PriceReading | None = None) -
         notice_seconds=spec.spot.notice_period.seconds if spec.spot and spec.spot.notice_period else None,
         growth_limit_devices=spec.capacity.max_devices if spec.capacity else None,
         provisioning_seconds=_provisioning_seconds(spec),
+        bandwidth_bytes_per_second=entry.memory_bandwidth_gbps * 1e9
+        if entry and entry.memory_bandwidth_gbps
+        else None,
+        peak_operations_per_second={name: peak * 1e12 for name, peak in entry.peak_tflops.items()}
+        if entry
+        else {},
     )
 
 

@@ -81,8 +81,8 @@ def judge_together(
     if is_bound_to_zones and len(zones) * workload.max_zone_ratio < 1:
         message = (
             f"the pools that it may use are in {len(zones)} zone{'s' * (len(zones) != 1)} "
-            f"({', '.join(sorted(zones))}), each for at most {_percent(workload.max_zone_ratio)} of the demand "
-            "(constraints.spread.maxPercentPerZone)"
+            f"({', '.join(sorted(zones))}), each for at most {_percent(workload.max_zone_ratio)} of the "
+            "demand (constraints.spread.maxPercentPerZone)"
         )
         return Verdict(Reason.SpreadUnreachable, message)
     return None
