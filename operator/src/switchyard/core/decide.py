@@ -129,7 +129,7 @@ def _solve(seats: Mapping[Key, Seat], readings: Readings, solver: Solver) -> Sol
     loose = frozenset(
         ballot.facts.key
         for ballot in ballots
-        if ballot.held and not ballot.is_live and ballot.facts.key in solution.unserved
+        if ballot.held and not ballot.is_rooted and ballot.facts.key in solution.unserved
     )
     if not short and not loose:
         return solution

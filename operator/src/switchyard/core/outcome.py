@@ -82,7 +82,7 @@ class Outcome:
     @property
     def is_short(self) -> bool:
         """True when less is granted than the demand needs."""
-        return self.replicas < self.wanted or (len(self.entries) > 1 and self.unserved_ratio > 0)
+        return self.replicas < self.wanted or (self.facts.mode == "mixed" and self.unserved_ratio > 0)
 
     @property
     def degradation(self) -> int:

@@ -67,6 +67,11 @@ class Ballot:
         """True while a track of the present plan has a pod that serves."""
         return any(each.track.pods.ready for each in self.held)
 
+    @property
+    def is_rooted(self) -> bool:
+        """True while one of these pods is on a node that stays."""
+        return any(each.track.pods.ready > each.track.pods.ready_leaving for each in self.held)
+
     def find_held(self, pair: Pair) -> Held | None:
         """What is held of that variant in that pool."""
         return next((each for each in self.held if each.option.name == pair), None)

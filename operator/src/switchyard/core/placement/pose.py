@@ -54,7 +54,7 @@ def pose(ballots: Sequence[Ballot], pools: Mapping[str, PoolView], known: Circum
     jobs = []
     for ballot in ballots:
         key = ballot.facts.key
-        if ballot.is_live or not ballot.held:
+        if ballot.is_rooted or not ballot.held:
             jobs.append(pose_job(ballot, pools, known.intents.get(key)))
         else:
             jobs.append(_pose_starting(ballot, pools, seating, is_loose=key in known.loose))
@@ -125,12 +125,19 @@ def _pose_starting(ballot: Ballot, pools: Mapping[str, PoolView], seating: Seati
         for each in ballot.held
     )
     was_short = any(each.track.replicas < each.option.replicas for each in ballot.held)
+    listed = {(*each.name, each.degradation) for each in candidates}
+    own = (
+        each.candidate
+        for each in holdings
+        if (*each.candidate.name, each.candidate.degradation) not in listed  # its doors are closed to others
+    )
+    candidates = tuple(sorted((*candidates, *own), key=lambda each: (each.name, each.degradation)))
     return replace(
         job,
         candidates=candidates,
         holdings=holdings,
         is_bound=not is_loose,
-        is_divisible=job.is_divisible or was_short,
+        is_divisible=job.is_divisible or was_short or ballot.is_live,
     )
 
 

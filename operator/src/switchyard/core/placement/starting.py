@@ -1,7 +1,8 @@
 """Seats for replicas that are being started: where their pods are, or where they will find a node.
 
 A track that starts is as good as bound: it keeps its devices against newcomers of its tier, although most of
-its pods are on no node yet. The seats are those that a scheduler could choose now, fullest node first.
+its pods are on no node yet. So does one whose nodes are all being taken back: its successors start. The seats
+are those that a scheduler could choose now, fullest node first.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ Seating = Mapping[tuple[JobKey, str], tuple[tuple[str, int], ...]]  # by job and
 
 
 def seat_starting(ballots: Iterable[Ballot], pools: Mapping[str, PoolView]) -> Seating:
-    """The seats of every track of a workload that is starting, in order of their keys."""
+    """The seats of every track that starts, or starts again, in order of their keys."""
     ordered = sorted(ballots, key=lambda ballot: ballot.facts.key)
-    if all(ballot.is_live or not ballot.held for ballot in ordered):
+    if all(ballot.is_rooted or not ballot.held for ballot in ordered):
         return {}
     ledgers: dict[str, Ledger] = {}
     for ballot in ordered:
@@ -30,7 +31,7 @@ def seat_starting(ballots: Iterable[Ballot], pools: Mapping[str, PoolView]) -> S
             _pin(ledger, held)
     found: dict[tuple[JobKey, str], tuple[tuple[str, int], ...]] = {}
     for ballot in ordered:
-        if ballot.is_live:
+        if ballot.is_rooted:
             continue
         for held in ballot.held:
             seats = _pinned(ledgers[held.option.pool], held)
