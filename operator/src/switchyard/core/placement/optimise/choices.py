@@ -59,6 +59,16 @@ def count_running(holding: Holding) -> int:
     return sum(count for _, count in holding.by_node) + holding.elsewhere
 
 
+def count_taken(job: Job, choice: Choice) -> int:
+    """Replicas that run, are wanted, and would go; none of a job that is not bound to them."""
+    if not is_served(job):
+        return 0
+    holding = next((each for each in job.holdings if each.candidate.name == choice.candidate.name), None)
+    if holding is None:
+        return 0
+    return max(0, min(count_running(holding), holding.candidate.replicas) - choice.replicas)
+
+
 def stands_alone(job: Job, candidate: Candidate, spot_pools: frozenset[str]) -> bool:
     """True when all replicas may be of this candidate, by the rules on spreading and by the budget."""
     if candidate.pool in spot_pools and (job.spot_survival_ratio > 0 or job.min_firm_replicas > 0):

@@ -68,6 +68,7 @@ class Master:
         self.programme = Programme()
         self.takes: list[Take] = []
         self.unserved: list[int] = []  # by job: the share without service
+        self.removed: list[tuple[int, int]] = []  # (job, column): replicas of a mix that run and would go
         self._pools: dict[str, _Demand] = {each.name: _Demand() for each in problem.supplies}
         spots = list_spot_pools(problem.supplies)
         in_turn = sorted(range(len(problem.jobs)), key=lambda index: problem.jobs[index].rank)
@@ -159,7 +160,7 @@ class Master:
             self.takes.append(Take(index, column, candidate))
             holding = held.get(name)
             self._seat_mix(index, candidate, column, limit, holding.elsewhere if holding else 0)
-            self._price_changes(candidate, column, count_running(holding) if holding else 0)
+            self._price_changes(index, candidate, column, count_running(holding) if holding else 0)
         self._rule_mix(job, options, counts, otherwise, spots)
 
     def _seat_mix(self, index: int, candidate: Candidate, column: int, limit: int, elsewhere: int) -> None:
@@ -191,13 +192,14 @@ class Master:
         self.programme.add_row([(fresh, 1.0), (grows, -float(limit))], upper=0.0)
         self.programme.add_row([(kept, 1.0), (grows, -float(running))], lower=0.0)
 
-    def _price_changes(self, candidate: Candidate, column: int, today: int) -> None:
+    def _price_changes(self, index: int, candidate: Candidate, column: int, today: int) -> None:
         if candidate.add_per_hour > 0:
             added = self.programme.add_column(float(candidate.add_per_hour))
             self.programme.add_row([(added, 1.0), (column, -1.0)], lower=-float(today))
         if candidate.remove_per_hour > 0 and today:
             removed = self.programme.add_column(float(candidate.remove_per_hour))
             self.programme.add_row([(removed, 1.0), (column, 1.0)], lower=float(today))
+            self.removed.append((index, removed))
 
     def _rule_mix(
         self,

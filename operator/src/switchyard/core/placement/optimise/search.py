@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from switchyard.core.placement.optimise.choices import Choice, is_served
+from switchyard.core.placement.optimise.choices import Choice, count_taken, is_served
 from switchyard.core.placement.optimise.greedy import place_greedily
 from switchyard.core.placement.optimise.master import Master, Take
 from switchyard.core.placement.optimise.programme import Answer, Effort, Floats, solve
@@ -45,7 +45,10 @@ def search(problem: Problem, effort: Effort) -> Found:
 
 
 def _search_in_stages(master: Master, effort: Effort) -> Found:
-    """By rank: who serves keeps serving, least unserved of those, then of the others, least degradation."""
+    """By rank: who serves keeps its place, then its replicas; least unserved of those, then of the others.
+
+    Last comes least degradation. So no replica that runs goes to an equal.
+    """
     values = _complete(master, place_greedily(master), effort)
     method = "stages"
     for objective in _list_stages(master):
@@ -74,7 +77,7 @@ def _list_stages(master: Master) -> list[Floats]:
     size = len(master.programme.cost)
     stages = []
     for rank in sorted({job.rank for job in jobs}):
-        left, bound, free, degraded = (np.zeros(size) for _ in range(4))
+        left, taken, bound, free, degraded = (np.zeros(size) for _ in range(5))
         for index, job in enumerate(jobs):
             if job.rank != rank:
                 continue
@@ -90,8 +93,12 @@ def _list_stages(master: Master) -> list[Floats]:
                 continue
             (bound if is_served(job) else free)[take.column] = take.choice.unserved_ratio
             left[take.column] = float(take.choice.has_left)
+            taken[take.column] = float(count_taken(job, take.choice))
             degraded[take.column] = float(take.candidate.degradation)
-        stages += [each for each in (left, bound, free, degraded) if each.any()]
+        for index, column in master.removed:
+            if jobs[index].rank == rank and is_served(jobs[index]):
+                taken[column] = 1.0
+        stages += [each for each in (left, taken, bound, free, degraded) if each.any()]
     return stages
 
 
