@@ -53,8 +53,8 @@ def _digest(body: Mapping[str, Any]) -> str:
 
 
 def _includes(observed: Any, desired: Any, field: str) -> bool:
-    if isinstance(desired, Mapping):
-        if not isinstance(observed, Mapping):
+    if isinstance(desired, dict):
+        if not isinstance(observed, dict):
             return False
         is_quantities = field in _QUANTITY_MAPS
         for key, value in desired.items():
@@ -68,8 +68,8 @@ def _includes(observed: Any, desired: Any, field: str) -> bool:
             elif not _includes(observed[key], value, key):
                 return False
         return True
-    if isinstance(desired, Sequence) and not isinstance(desired, str):
-        if not isinstance(observed, Sequence) or isinstance(observed, str):
+    if isinstance(desired, (list, tuple)):
+        if not isinstance(observed, (list, tuple)):
             return False
         return _includes_list(observed, desired, field)
     return bool(observed == desired)
@@ -89,7 +89,7 @@ def _includes_list(observed: Sequence[Any], desired: Sequence[Any], field: str) 
 
 
 def _identity(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return (str(item),)
     return tuple(item.get(key, "TCP" if key == "protocol" else None) for key in keys)
 

@@ -85,6 +85,8 @@ def write_status(
     before = _dump(stored)
     conditions, transitions = merge(findings, before.get("conditions") or [], meta.generation, now)
     wanted = {**fields, "observedGeneration": meta.generation, "conditions": conditions}
+    if wanted == before:  # nearly always: what is stored went through the model already
+        return None, _events(kind, meta, transitions)
     after = _dump(type(stored).model_validate(wanted))
     write = StatusWrite(kind, meta, after) if after != before else None
     return write, _events(kind, meta, transitions)
