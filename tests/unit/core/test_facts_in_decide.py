@@ -147,6 +147,35 @@ def test_what_others_use_of_a_quota_is_gone_and_what_is_ours_is_not():
     assert condition(status_of(with_quota(new, 4, used=3), "chat"), "Placed")[1] == "QuotaExceeded"
 
 
+def test_what_serves_and_may_not_grow_names_the_quota_and_not_the_pool():
+    at = settle(with_quota(world(pool("p"), node("n1", "p", 8), workload("chat", 2)), 2))
+    serving = at.workloads[0]
+    grown = replace(at, workloads=(replace(workload("chat", 4), status=serving.status),))
+    assert place_of(grown, "chat") == ("v", "p", 2)
+    says = "4 replicas are wanted at 120 requests/s; there is room for 2: "
+    says += "ResourceQuota gpus leaves 0 of 2 devices"
+    for kind, truth in (("Degraded", "True"), ("ObjectivesMet", "False")):
+        assert condition(status_of(grown, "chat"), kind) == (truth, "QuotaExceeded", says)
+    full = replace(grown, nodes=(node("n1", "p", 2),))
+    assert condition(status_of(full, "chat"), "Degraded")[1] == "InsufficientCapacity"
+
+
+def test_why_the_api_server_takes_no_pods_is_told_without_the_name_of_a_pod():
+    at = world(pool("p"), node("n1", "p"), workload("chat"))
+    at = replace(apply(at, decide(at)), pods=())
+    why = 'pods "chat-v-p-77c9-x2x8k" is forbidden: failed quota: cpus: must specify requests.cpu for: server'
+    refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": why}]}
+    children = tuple(
+        replace(each, body={**each.body, "status": refused}) if each.kind == "Deployment" else each
+        for each in at.children
+    )
+    assert condition(status_of(replace(at, children=children), "chat"), "Ready") == (
+        "False",
+        "WaitingForPods",
+        "0 of 1 replicas ready on track chat-v-p: failed quota: cpus: must specify requests.cpu for: server",
+    )
+
+
 def test_nodes_to_come_count_as_room():
     elastic = {"capacity": {"mode": "elastic", "maxDevices": 4, "provisioningTime": "2m"}}
     at = world(pool("p", **elastic), workload("a", 3), workload("b", 3))

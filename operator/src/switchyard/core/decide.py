@@ -14,7 +14,12 @@ from switchyard.core.learning.stored import read_stored
 from switchyard.core.placement.ballot import Ballot, Surroundings, draw_up
 from switchyard.core.placement.case import Option
 from switchyard.core.placement.cost import START_UP_SECONDS
-from switchyard.core.placement.explain import Leftover, describe_misfortune, explain_rejections
+from switchyard.core.placement.explain import (
+    Leftover,
+    describe_limit,
+    describe_misfortune,
+    explain_rejections,
+)
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pose import Circumstances, pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
@@ -182,6 +187,7 @@ def _decide_workload(seat: Seat, turn: _Turn) -> ObjectDecision:
         misfortune=None if placements else describe_misfortune(ballot, leftover),
         gives_way=key in solution.displaced and not any(each.is_kept for each in shares),
         unserved_ratio=solution.unserved.get(key, 0.0),
+        limit=next(filter(None, (describe_limit(key[0], each.option, leftover) for each in shares)), None),
     )
     demand = readings.demands[key]
     recommendation = _recommend(seat, shares, readings, world)

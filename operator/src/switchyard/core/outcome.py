@@ -52,6 +52,7 @@ class Outcome:
     misfortune: tuple[Reason, str] | None  # why there is no placement
     objection: str  # why the placement would be refused if it were new
     unserved_ratio: float
+    limit: tuple[Reason, str] | None  # what allows no more replicas where devices are free
     serving_track: str
     is_shared: bool
     serving_ready: int

@@ -52,13 +52,17 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What placement gives one workload, and why not more. `gives_way`: a higher tier took its devices."""
+    """What placement gives one workload, and why not more. `gives_way`: a higher tier took its devices.
+
+    `limit`: what allows no more where devices are free.
+    """
 
     shares: tuple[Share, ...]
     rejections: tuple[Rejection, ...]
     misfortune: tuple[Reason, str] | None
     gives_way: bool
     unserved_ratio: float = 0.0
+    limit: tuple[Reason, str] | None = None
 
 
 class NameRegister:
@@ -281,10 +285,11 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         misfortune=grant.misfortune,
         objection=next((each.objection for each in grant.shares if each.objection), ""),
         unserved_ratio=grant.unserved_ratio,
+        limit=grant.limit,
         serving_track=serving,
         is_shared=turn.serving == SHARED,
         serving_ready=all_ready if turn.serving == SHARED else turn.ready.get(turn.serving, 0),
-        waiting_for=pods.unschedulable_message or pods.waiting_reason,
+        waiting_for=pods.unschedulable_message or pods.waiting_reason or scene.standing.refusal(shown),
         stall=stall,
         is_reachable=bool(scene.standing.pointed_at),
         demand=scene.demand,

@@ -38,6 +38,16 @@ class Standing:
         """The track of that name."""
         return next((each for each in self.tracks if each.name == name), None)
 
+    def refusal(self, name: str) -> str:
+        """Why the API server takes no more pods of a track: a quota, a webhook; empty when it takes them."""
+        for child in self.children:
+            if child.kind == "Deployment" and child.meta.name == name:
+                for each in (child.body.get("status") or {}).get("conditions") or ():
+                    if each.get("type") == "ReplicaFailure" and each.get("status") == "True":
+                        # before that it names a pod, another one at each attempt
+                        return str(each.get("message") or "").rpartition(" is forbidden: ")[2]
+        return ""
+
 
 def find_standing(
     workload: Workload,

@@ -82,7 +82,7 @@ def _objectives_met(outcome: Outcome) -> Finding:
     if not outcome.entries:
         return Finding(kind, UNKNOWN, Reason.NotServing, "nothing is placed")
     if outcome.is_short and not outcome.degradation:
-        return Finding(kind, FALSE, Reason.InsufficientCapacity, _describe_room(outcome))
+        return Finding(kind, FALSE, _shortage(outcome), _describe_room(outcome))
     if not objectives:
         return Finding(kind, TRUE, Reason.NoObjectives, "the workload states no objectives")
     if any(objective_seconds(outcome, each, outcome.replicas) is None for each in objectives):
@@ -101,8 +101,16 @@ def _describe_room(outcome: Outcome) -> str:
     rate = format_rate(outcome.facts.peak_rate)
     if outcome.replicas >= outcome.wanted:
         share = f"{100 * (1 - outcome.unserved_ratio):.4g}%"
-        return f"there is room for {outcome.replicas} replicas, which carry {share} of {rate} requests/s"
-    return f"{outcome.wanted} replicas are needed for {rate} requests/s; there is room for {outcome.replicas}"
+        message = f"there is room for {outcome.replicas} replicas, which carry {share} of {rate} requests/s"
+    else:
+        message = (
+            f"{outcome.wanted} replicas are wanted at {rate} requests/s; there is room for {outcome.replicas}"
+        )
+    return _append(message, outcome.limit[1] if outcome.limit else "")
+
+
+def _shortage(outcome: Outcome) -> Reason:
+    return outcome.limit[0] if outcome.limit else Reason.InsufficientCapacity
 
 
 def _missed(outcome: Outcome, replicas: int) -> str:
@@ -155,11 +163,11 @@ def _degraded(outcome: Outcome) -> Finding | None:
         return Finding("Degraded", TRUE, Reason.FallbackInUse, _describe_fallback(outcome))
     if outcome.entries and outcome.is_short:
         first = outcome.entries[0]
-        if len(outcome.entries) > 1 or outcome.replicas >= outcome.wanted:
+        if len(outcome.entries) > 1 or outcome.replicas >= outcome.wanted or outcome.limit:
             message = _describe_room(outcome)
         else:
             message = f"pool {first.option.pool} has room for {first.replicas} of {first.wanted} replicas"
-        return Finding("Degraded", TRUE, Reason.InsufficientCapacity, message)
+        return Finding("Degraded", TRUE, _shortage(outcome), message)
     if outcome.objection:
         message = f"what serves stays, but would be refused today: {outcome.objection}"
         return Finding("Degraded", TRUE, Reason.PlacementOutdated, message)

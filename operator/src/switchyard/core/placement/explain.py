@@ -132,6 +132,18 @@ def describe_shortage(namespace: str, option: Option, leftover: Leftover) -> tup
     return Reason.InsufficientCapacity, f"{needs}; others took what is free in pool {option.pool}"
 
 
+def describe_limit(namespace: str, option: Option, leftover: Leftover) -> tuple[Reason, str] | None:
+    """The quota that allows no further replica where the pool has room for one; None without such a quota."""
+    limit = leftover.quota(namespace, option.pool)
+    if limit is None or limit[1] >= option.unit_devices:
+        return None
+    if not leftover.seats(option.pool, option.unit_devices):
+        return None
+    quota, left = limit
+    name = quota.name.split("/")[1]
+    return Reason.QuotaExceeded, f"ResourceQuota {name} leaves {left} of {quota.devices} devices"
+
+
 def describe_misfortune(ballot: Ballot, leftover: Leftover) -> tuple[Reason, str]:
     """Why a workload has no place: the shortage of its nearest option, or what refused it everywhere."""
     if ballot.options:

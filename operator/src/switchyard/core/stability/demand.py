@@ -183,10 +183,13 @@ def _never_known(demand: Demand, status: str, problem: str) -> DemandPlan:
     if demand.requests_per_second is not None:
         planned = format_rate(float(demand.requests_per_second))
         source: DemandSource = "Planned"
-        message = f"{problem}; until it is, demand.requestsPerSecond counts: {planned} requests/s"
+        message = f"{problem}; until there is a figure, demand.requestsPerSecond counts: {planned} requests/s"
     else:
         source = "None"
-        message = f"{problem}; until it is, scaling.minReplicas run, for demand.requestsPerSecond is not set"
+        message = (
+            f"{problem}; until there is a figure, scaling.minReplicas run, "
+            "for demand.requestsPerSecond is not set"
+        )
     return DemandPlan(
         source=source, finding=Finding(_CONDITION, status, Reason.SignalNever, message), is_frozen=True
     )
