@@ -146,6 +146,19 @@ def test_a_mix_survives_the_loss_of_a_spot_pool():
     assert places(at, "chat") == {"firm": 2, "spot": 2}
 
 
+def test_a_pool_that_may_not_carry_a_mix_alone_says_why_before_and_after_the_start():
+    asked = mixed("chat", constraints={"spot": {"survivalPercent": 50}})
+    nodes = node("n1", "firm", 1), node("n2", "spot", 1)
+    new = world(pool("firm", "2"), pool("spot", "1", **SPOT), *nodes, asked)
+    for at in (new, apply(new, decide(new), are_pods_starting=False), settle(new)):
+        (refused,) = status_of(at, "chat")["rejected"]
+        assert (refused["pool"], refused["reason"]) == ("spot", "SpotNotSurvivable")
+        assert refused["message"] == (
+            "as the only pool of a mix: losing spot pool spot leaves 0% of the demand; "
+            "constraints.spot.survivalPercent is 50%"
+        )
+
+
 IMPOSSIBLE = [
     (
         "one spot pool alone",

@@ -8,6 +8,7 @@ cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from switchyard.api import Reason
 from switchyard.core.placement.case import Case, Option, Verdict, build_option
@@ -243,7 +244,13 @@ def _replicas_allowed(case: Case) -> Verdict | None:
 
 
 def _resilient(case: Case) -> Verdict | None:
-    return None if case.workload.mode == "mixed" else judge_alone(case)
+    if case.workload.mode == "mixed":
+        return None  # the optimiser keeps it over all pools together
+    verdict = judge_alone(case.workload, case.pool, case.replicas)
+    if verdict is None:
+        return None
+    way_out = "allow several pools at once with placement.mode: mixed"
+    return replace(verdict, message=f"{verdict.message}: {way_out}")
 
 
 def _budget_holds(case: Case) -> Verdict | None:

@@ -13,7 +13,7 @@ from switchyard.core.placement.cost import count_paid_devices, format_money
 from switchyard.core.placement.ledger import count_seats
 from switchyard.core.placement.pool_view import PoolView
 from switchyard.core.placement.problem import Placement, Quota, Solution
-from switchyard.core.placement.resilience import judge_together
+from switchyard.core.placement.resilience import judge_alone, judge_together
 
 MOST_REJECTIONS = 256
 
@@ -249,6 +249,9 @@ def _untaken(
         )
     if not placements or leftover.seats(option.pool, option.unit_devices) < option.replicas:
         return reject(*describe_shortage(ballot.facts.namespace, option, leftover))
+    alone = judge_alone(ballot.facts, leftover.pools[option.pool].facts, option.replicas)
+    if alone is not None:
+        return reject(alone.reason, f"as the only pool of a mix: {alone.message}")
     marginal = _marginal(option, leftover)
     present = sum((each.cost_per_hour for each in placements), Decimal(0))
     difference = marginal - present

@@ -10,40 +10,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from switchyard.api import Reason
-from switchyard.core.placement.case import Case, Option, Verdict
+from switchyard.core.placement.case import Option, Verdict
 from switchyard.core.placement.facts import PoolFacts, WorkloadFacts
 
-_WAY_OUT = "allow several pools at once with placement.mode: mixed"
 
-
-def judge_alone(case: Case) -> Verdict | None:
-    """Why a placement in this pool alone does not keep what is asked; None when it does."""
-    workload, pool = case.workload, case.pool
+def judge_alone(workload: WorkloadFacts, pool: PoolFacts, replicas: int) -> Verdict | None:
+    """Why all replicas in this pool do not keep what is asked; None when they do."""
     is_spot = pool.capacity_type == "spot"
     if is_spot and workload.spot_survival_ratio > 0:
         message = (
             f"losing spot pool {pool.name} leaves 0% of the demand; constraints.spot.survivalPercent is "
-            f"{_percent(workload.spot_survival_ratio)}: {_WAY_OUT}"
+            f"{_percent(workload.spot_survival_ratio)}"
         )
-        return Verdict(Reason.SpotNotSurvivable, message, case.replicas)
+        return Verdict(Reason.SpotNotSurvivable, message, replicas)
     if is_spot and workload.min_firm_replicas > 0:
         message = (
             f"0 replicas would run outside spot pools; constraints.spot.minFirmReplicas is "
-            f"{workload.min_firm_replicas}: {_WAY_OUT}"
+            f"{workload.min_firm_replicas}"
         )
-        return Verdict(Reason.FirmFloorUnreachable, message, case.replicas)
+        return Verdict(Reason.FirmFloorUnreachable, message, replicas)
     if workload.max_pool_ratio < 1:
         message = (
             f"100% of the demand would depend on pool {pool.name}; constraints.spread.maxPercentPerPool is "
-            f"{_percent(workload.max_pool_ratio)}: {_WAY_OUT}"
+            f"{_percent(workload.max_pool_ratio)}"
         )
-        return Verdict(Reason.SpreadUnreachable, message, case.replicas)
+        return Verdict(Reason.SpreadUnreachable, message, replicas)
     if workload.max_zone_ratio < 1 and len(pool.zones) == 1:
         message = (
             f"100% of the demand would depend on zone {pool.zones[0]}; constraints.spread.maxPercentPerZone "
-            f"is {_percent(workload.max_zone_ratio)}: {_WAY_OUT}"
+            f"is {_percent(workload.max_zone_ratio)}"
         )
-        return Verdict(Reason.SpreadUnreachable, message, case.replicas)
+        return Verdict(Reason.SpreadUnreachable, message, replicas)
     return None
 
 
