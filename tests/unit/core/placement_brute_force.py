@@ -25,10 +25,12 @@ def best_score(problem: Problem) -> Score:
 
 
 def rate(problem: Problem, plan: tuple[Taken, ...]) -> Score:
-    """Per rank: served jobs that left, unserved of those, unserved of the others, degradation; then money."""
+    """Per rank: served jobs that left, replicas that run and go, unserved of those that are served, unserved
+    of the others, degradation; then money.
+    """
     score: list[float] = []
     for rank in sorted({job.rank for job in problem.jobs}):
-        left = bound = free = degraded = 0.0
+        left = gone = bound = free = degraded = 0.0
         for job, taken in zip(problem.jobs, plan, strict=True):
             if job.rank != rank:
                 continue
@@ -37,12 +39,13 @@ def rate(problem: Problem, plan: tuple[Taken, ...]) -> Score:
                 held = {each.candidate.name for each in job.holdings}
                 if job.mode == "single" or is_alone(job, taken):
                     left += not taken or taken[0][0].name not in held
+                gone += count_gone(job, taken)
                 bound += unserved
             else:
                 free += unserved
             if len(taken) == 1:
                 degraded += taken[0][0].degradation
-        score += [round(each, 6) for each in (left, bound, free, degraded)]
+        score += [round(each, 6) for each in (left, gone, bound, free, degraded)]
     return (*score, round(float(price(problem, plan)), 5))
 
 
@@ -60,6 +63,20 @@ def today(job: Job, name: tuple[str, str]) -> int:
 
 def elsewhere(job: Job, name: tuple[str, str]) -> int:
     return sum(each.elsewhere for each in job.holdings if each.candidate.name == name)
+
+
+def count_gone(job: Job, taken: Taken) -> int:
+    """Replicas that run and would go: of a mix those that it does not want to lose."""
+    counts = {candidate.name: replicas for candidate, replicas in taken}
+    gone = 0
+    for each in job.holdings:
+        candidate, running = each.candidate, today(job, each.candidate.name)
+        if job.mode == "single" or candidate.degradation:
+            if candidate.name in counts:
+                gone += max(0, min(running, candidate.replicas) - counts[candidate.name])
+        elif candidate.remove_per_hour > 0:
+            gone += max(0, running - (0 if is_alone(job, taken) else counts.get(candidate.name, 0)))
+    return gone
 
 
 def lost_share(problem: Problem, job: Job, taken: Taken) -> float:

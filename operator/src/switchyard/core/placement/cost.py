@@ -25,7 +25,7 @@ from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.world import PriceReading
 
 HOURS_PER_MONTH = Decimal("730.5")
-_PAID_CAPACITY_TYPES = frozenset({"reserved", "owned"})
+PAID_CAPACITY_TYPES = frozenset({"reserved", "owned"})
 _MILLIONTH = Decimal("0.000001")
 START_UP_SECONDS = 180.0  # of a replica on a node that is there: image, model, warm-up
 DRAIN_SECONDS = 60.0  # a replica that goes is paid for while its last requests end
@@ -76,7 +76,7 @@ def count_paid_devices(pool: PoolFacts, devices_total: int) -> int:
     """Devices that are paid whether used or not: what is reserved, or all of a reserved or owned pool."""
     if pool.reserved_devices is not None:
         return pool.reserved_devices
-    return devices_total if pool.capacity_type in _PAID_CAPACITY_TYPES else 0
+    return devices_total if pool.capacity_type in PAID_CAPACITY_TYPES else 0
 
 
 def steady_price(

@@ -9,10 +9,16 @@ from decimal import Decimal
 from switchyard.api import Reason
 from switchyard.core.placement.ballot import Ballot
 from switchyard.core.placement.case import Option
-from switchyard.core.placement.cost import count_paid_devices, format_money
+from switchyard.core.placement.cost import (
+    PAID_CAPACITY_TYPES,
+    count_paid_devices,
+    expect_interruptions,
+    format_money,
+    spread_change,
+)
 from switchyard.core.placement.ledger import count_seats
 from switchyard.core.placement.pool_view import PoolView
-from switchyard.core.placement.problem import Placement, Quota, Solution
+from switchyard.core.placement.problem import Candidate, Placement, Quota, Solution
 from switchyard.core.placement.resilience import judge_alone, judge_together
 
 MOST_REJECTIONS = 256
@@ -252,8 +258,14 @@ def _untaken(
     alone = judge_alone(ballot.facts, leftover.pools[option.pool].facts, option.replicas)
     if alone is not None:
         return reject(alone.reason, f"as the only pool of a mix: {alone.message}")
-    marginal = _marginal(option, leftover)
-    present = sum((each.cost_per_hour for each in placements), Decimal(0))
+    marginal = _marginal(option, leftover) + _burden(option, option.replicas, ballot, leftover)
+    present = sum(
+        (
+            each.cost_per_hour + _burden(each.candidate, each.replicas, ballot, leftover)
+            for each in placements
+        ),
+        Decimal(0),
+    )
     difference = marginal - present
     figures = (
         f"{option.replicas} replicas would add {format_money(marginal)} per hour"
@@ -269,6 +281,18 @@ def _untaken(
     if ballot.held:
         return reject(Reason.Sticky, f"{cheaper}, but what is being started stays: {figures}")
     return reject(Reason.InsufficientCapacity, f"room came free only after others were placed: {figures}")
+
+
+def _burden(option: Option | Candidate, replicas: int, ballot: Ballot, leftover: Leftover) -> Decimal:
+    """Money per hour beside devices and energy: interruptions, and the start of what does not serve yet."""
+    view = leftover.pools[option.pool]
+    per_hour = view.device_hour.billed() * option.unit_devices
+    total = Decimal(0)
+    if view.facts.capacity_type == "spot":
+        total += expect_interruptions(view.facts, per_hour).per_hour * replicas
+    if not ballot.is_live and view.facts.capacity_type not in PAID_CAPACITY_TYPES:
+        total += spread_change(view.facts, per_hour, ballot.facts.horizon_seconds)[0] * replicas
+    return total
 
 
 def _marginal(option: Option, leftover: Leftover) -> Decimal:

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from switchyard.core.placement.ballot import Ballot, Held
 from switchyard.core.placement.case import Option, planned_rate
-from switchyard.core.placement.cost import expect_interruptions, spread_change
+from switchyard.core.placement.cost import PAID_CAPACITY_TYPES, expect_interruptions, spread_change
 from switchyard.core.placement.facts import TIERS, WorkloadFacts
 from switchyard.core.placement.pool_view import PoolView, offer_devices
 from switchyard.core.placement.problem import Candidate, Holding, Job, JobKey, Problem, Quota
@@ -144,7 +144,7 @@ def _pose_starting(ballot: Ballot, pools: Mapping[str, PoolView], seating: Seati
 def build_candidate(option: Option, view: PoolView, facts: WorkloadFacts) -> Candidate:
     """The option as the optimiser sees it."""
     unit = option.unit_devices
-    is_paid = view.facts.capacity_type in {"reserved", "owned"}
+    is_paid = view.facts.capacity_type in PAID_CAPACITY_TYPES
     per_hour = Decimal(0) if is_paid else view.device_hour.billed() * unit
     added, removed = spread_change(view.facts, per_hour, facts.horizon_seconds)
     return Candidate(

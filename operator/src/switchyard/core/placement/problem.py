@@ -4,9 +4,9 @@ A problem names jobs (workloads that want replicas), the candidates each may use
 and pool), what each job already holds, and the pools with their devices per node. Nothing of Kubernetes is
 left in it, so a solver can be exchanged, tried on files, or checked by brute force.
 
-What is best, in this order: for each rank from 0 on, least demand of that rank left unserved, then least
-degradation; after all ranks, least money per hour (devices beyond those paid for, energy, risk, changes).
-Ties go by name.
+What is best, in this order: for each rank from 0 on, who serves keeps its place, then the replicas that run
+(of a mix those with a cost of removal); then least demand of that rank left unserved, then least degradation;
+after all ranks, least money per hour (devices beyond those paid for, energy, risk, changes). Ties go by name.
 
 Money here is Decimal, per hour. Rates are requests per second. Keys and names are the tie-breakers
 everywhere: equal problems have one answer.

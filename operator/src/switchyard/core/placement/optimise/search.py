@@ -37,6 +37,9 @@ def search(problem: Problem, effort: Effort) -> Found:
     for take in whole.takes:
         if take.candidate.degradation:
             whole.programme.upper[take.column] = 0.0
+    for index, column in whole.removed:
+        if is_served(problem.jobs[index]):
+            whole.programme.upper[column] = 0.0
     answer, method = _minimise_money(whole, effort)
     if answer.values is not None:
         return _found(whole, answer, method)
@@ -60,9 +63,7 @@ def _search_in_stages(master: Master, effort: Effort) -> Found:
                 values = answer.values
         if values is None:
             break
-        reached = float(objective @ values)
-        terms = [(int(index), float(objective[index])) for index in np.flatnonzero(objective)]
-        master.programme.add_row(terms, upper=max(0.0, reached) + _ZERO)
+        _hold(master, objective, values)
     if values is None:
         return Found({}, 0.0, -math.inf, "none")
     answer, how = _minimise_money(master, effort, start=values)
@@ -72,12 +73,28 @@ def _search_in_stages(master: Master, effort: Effort) -> Found:
     return _found(master, answer, f"{method}, {how}")
 
 
+def _hold(master: Master, objective: Floats, values: Floats) -> None:
+    """Nothing worse than what these values reach."""
+    terms = [(int(index), float(objective[index])) for index in np.flatnonzero(objective)]
+    master.programme.add_row(terms, upper=max(0.0, float(objective @ values)) + _ZERO)
+
+
+def _count_removed(master: Master, rank: int) -> Floats:
+    found = np.zeros(len(master.programme.cost))
+    for index, column in master.removed:
+        job = master.problem.jobs[index]
+        if job.rank == rank and is_served(job):
+            found[column] = 1.0
+    return found
+
+
 def _list_stages(master: Master) -> list[Floats]:
     jobs = master.problem.jobs
     size = len(master.programme.cost)
     stages = []
     for rank in sorted({job.rank for job in jobs}):
-        left, taken, bound, free, degraded = (np.zeros(size) for _ in range(5))
+        left, bound, free, degraded = (np.zeros(size) for _ in range(4))
+        taken = _count_removed(master, rank)
         for index, job in enumerate(jobs):
             if job.rank != rank:
                 continue
@@ -95,9 +112,6 @@ def _list_stages(master: Master) -> list[Floats]:
             left[take.column] = float(take.choice.has_left)
             taken[take.column] = float(count_taken(job, take.choice))
             degraded[take.column] = float(take.candidate.degradation)
-        for index, column in master.removed:
-            if jobs[index].rank == rank and is_served(jobs[index]):
-                taken[column] = 1.0
         stages += [each for each in (left, taken, bound, free, degraded) if each.any()]
     return stages
 
