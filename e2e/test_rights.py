@@ -65,6 +65,7 @@ def test_the_operator_is_never_refused_and_uses_every_right(scene: Scene, operat
             lambda seen: seen.get("reason") == "NameConflict",
             f"{name} finds a name taken",
         )
+    scene.kubectl("delete", "iw", "one", "two", "three")  # what has a place keeps its devices, stalled or not
     _say_again(scene, "moves")
     operator.kill()
     operator.start()
