@@ -128,3 +128,14 @@ def test_the_condition_of_the_service_does_not_speak_of_advice(dear: World) -> N
     before, after = status_of(dear, "chat"), status_of(settle(advised(dear)), "chat")
     assert condition(after, "Ready") == condition(before, "Ready")
     assert [each["type"] for each in after["conditions"]] == [each["type"] for each in before["conditions"]]
+
+
+def test_a_workload_whose_demand_is_not_known_now_is_left_where_it_is(dear: World) -> None:
+    signal = {"demand": {"requestsPerSecond": "60", "signal": {"source": "main"}}}
+    frozen = replace(
+        dear, workloads=tuple(replace(each, spec=workload("chat", **signal).spec) for each in dear.workloads)
+    )
+    (placed,) = advise(frozen).placements["team", "chat"]
+    assert placed.pool == "dear"
+    (free,) = advise(dear).placements["team", "chat"]
+    assert free.pool == "cheap"

@@ -57,8 +57,11 @@ def _intend(seats: Mapping[JobKey, Seat]) -> dict[JobKey, Intent]:
 
 
 def _release(bound: Problem, ballots: list[Ballot], pools: Mapping[str, PoolView]) -> Problem:
-    """The problem with every workload that serves free to choose; those that only start are so already."""
-    holders = {ballot.facts.key: ballot for ballot in ballots if ballot.is_live}
+    """The problem with every workload that serves free to choose.
+
+    Those that only start stay bound, as do those whose demand is not known now: nobody knows what they need.
+    """
+    holders = {ballot.facts.key: ballot for ballot in ballots if ballot.is_live and not ballot.is_frozen}
     jobs = tuple(
         _release_job(job, holders[job.key], pools) if job.key in holders else job for job in bound.jobs
     )

@@ -286,9 +286,11 @@ def _untaken(
 def _burden(option: Option | Candidate, replicas: int, ballot: Ballot, leftover: Leftover) -> Decimal:
     """Money per hour beside devices and energy: interruptions, and the start of what does not serve yet."""
     view = leftover.pools[option.pool]
+    total, is_spot = Decimal(0), view.facts.capacity_type == "spot"
+    if ballot.is_live and not is_spot:
+        return total
     per_hour = view.device_hour.billed() * option.unit_devices
-    total = Decimal(0)
-    if view.facts.capacity_type == "spot":
+    if is_spot:
         total += expect_interruptions(view.facts, per_hour).per_hour * replicas
     if not ballot.is_live and view.facts.capacity_type not in PAID_CAPACITY_TYPES:
         total += spread_change(view.facts, per_hour, ballot.facts.horizon_seconds)[0] * replicas
