@@ -151,3 +151,28 @@ def test_devices_are_rounded_up_to_what_is_allocated_together(devices, units, ex
 
 def test_seats_are_counted_by_node_and_not_by_sum():
     assert count_seats((("a", 3), ("b", 3), ("c", 8)), 4) == 2
+
+
+def test_pods_on_nodes_that_do_not_answer_or_are_gone_are_lost_and_need_successors():
+    nodes = (node("n", "p", 4), node("dead", "p", 4, is_ready=False))
+    pods = (own_pod("a", "n"), own_pod("b", "dead"), own_pod("c", "gone"), own_pod("d", "", is_ready=False))
+    track = survey([FACTS], {}, nodes, pods, frozenset({("team", "chat")})).track(("team", "chat-v-p"))
+    assert (track.ready, track.lost, track.leaving, track.to_succeed, track.total) == (1, 2, 0, 2, 4)
+
+
+def test_pods_on_nodes_that_are_taken_back_serve_on_and_need_successors():
+    notice = Taint("cloud.google.com/impending-node-termination", "", "NoSchedule")
+    nodes = (node("n", "p", 4), node("going", "p", 4, taints=(notice,)))
+    pods = (own_pod("a", "n"), own_pod("b", "going"), own_pod("c", "going", is_ready=False))
+    track = survey([FACTS], {}, nodes, pods, frozenset({("team", "chat")})).track(("team", "chat-v-p"))
+    assert (track.ready, track.ready_leaving, track.leaving, track.lost) == (2, 1, 2, 0)
+    assert track.scheduled_by_node == {"n": 1}
+
+
+def test_ready_pods_without_the_shared_label_are_counted():
+    shared = own_pod("a", "n")
+    shared = replace(shared, labels={**shared.labels, labels.SHARED: "true"})
+    fleet = survey(
+        [FACTS], {}, (node("n", "p", 4),), (shared, own_pod("b", "n")), frozenset({("team", "chat")})
+    )
+    assert fleet.track(("team", "chat-v-p")).unshared == 1

@@ -583,3 +583,42 @@ def test_a_large_fleet_is_decided_in_seconds():
     decisions = decide(world(*pools, *nodes, *workloads))
     assert time.monotonic() - began < 20
     assert sum(1 for each in decisions.objects if each.applies) == 200
+
+
+def test_what_is_lost_with_a_node_is_started_elsewhere_at_once_and_the_dead_pods_are_not_counted_for_it():
+    at = settle(world(pool("p"), node("n1", "p", 2), node("n2", "p", 4), workload("chat", 2)))
+    hurt = lose_node(at, "n1")
+    (applied,) = [each.body for each in decision(decide(hurt), "chat").applies]
+    assert applied["spec"]["replicas"] == 4
+    at = settle(hurt)
+    status = status_of(at, "chat")
+    assert status["replicas"] == 2
+    assert condition(status, "Ready")[2] == "2 of 2 replicas ready on track chat-v-p"
+    evicted = replace(at, pods=tuple(each for each in at.pods if each.is_ready))
+    assert deployments(settle(evicted)) == {"chat-v-p": 2}
+
+
+def test_newcomers_of_the_same_tier_do_not_take_the_devices_of_what_is_being_started():
+    at = settle(world(pool("p"), node("n1", "p", 3), workload("b-first", 2)), are_pods_starting=False)
+    at = replace(at, workloads=(workload("a-later", 2), *at.workloads))
+    assert place_of(at, "b-first") == ("v", "p", 2)
+    assert place_of(at, "a-later") is None
+
+
+def test_what_is_being_started_gives_way_to_a_higher_tier_only_where_that_has_no_other_place():
+    at = settle(
+        world(
+            pool("p", "1"),
+            pool("q", "2"),
+            node("n1", "p", 2),
+            node("n2", "q", 2),
+            workload("a-batch", 2, tier="batch"),
+        ),
+        are_pods_starting=False,
+    )
+    top = workload("b-chat", 2, tier="customer-facing", constraints={"accelerators": ["gpu"]})
+    only_p = replace(at, nodes=at.nodes[:1], workloads=(*at.workloads, top))
+    assert place_of(only_p, "a-batch") is None
+    both = replace(at, workloads=(*at.workloads, top))
+    assert place_of(both, "b-chat") == ("v", "q", 2)
+    assert place_of(both, "a-batch") == ("v", "p", 2)
