@@ -111,7 +111,10 @@ def test_an_estimate_is_used_only_where_it_is_allowed(sheet):
 def test_an_estimate_that_lacks_a_number_says_which(sheet):
     placed = condition(status_of(estimated(sheet, "allow", parameters=None), "chat"), "Placed")
     assert placed[:2] == ("False", "ProfileMissing")
-    assert "model.parameters is not given" in placed[2]
+    assert placed[2] == (
+        "variant v states no profile, and an estimate lacks model.parameters: nobody knows what a replica can "
+        "carry until it has a profile, which `switchyard profile` measures"
+    )
 
 
 def with_quota(at: World, hard: int, used: int = 0) -> World:

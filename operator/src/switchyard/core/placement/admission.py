@@ -200,7 +200,10 @@ def _profile_known(case: Case) -> Verdict | None:
     if case.evidence.profile is not None:
         return None
     problem = case.evidence.problem or "states no profile"
-    message = f"variant {case.variant.name} {problem}: without one nobody knows what a replica can carry"
+    message = (
+        f"variant {case.variant.name} {problem}: nobody knows what a replica can carry until it has a "
+        "profile, which `switchyard profile` measures"
+    )
     return Verdict(Reason.ProfileMissing, message)
 
 

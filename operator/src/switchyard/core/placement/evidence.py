@@ -30,7 +30,7 @@ def find_evidence(
 def _estimate(workload: WorkloadFacts, variant: VariantFacts, pool: PoolFacts) -> Evidence:
     missing = _list_missing(workload, variant, pool)
     if missing:
-        return Evidence(None, problem=f"states no profile, and for an estimate {', '.join(missing)}")
+        return Evidence(None, problem=f"states no profile, and an estimate lacks {', '.join(missing)}")
     unit = round_up_to_unit(variant.devices_per_replica, pool.unit_devices) or variant.devices_per_replica
     sheet = (
         float(pool.memory_bytes or 0),
@@ -54,17 +54,17 @@ def _list_missing(workload: WorkloadFacts, variant: VariantFacts, pool: PoolFact
     """What an estimate needs and nobody says."""
     name = pool.accelerator or pool.name
     checks = (
-        (workload.parameters is None, "model.parameters is not given"),
-        (workload.kv_bytes_per_token is None, "model.kvBytesPerToken is not given"),
+        (workload.parameters is None, "model.parameters"),
+        (workload.kv_bytes_per_token is None, "model.kvBytesPerToken"),
         (
             variant.precision not in PRECISION_BYTES,
-            f"the variant's precision is none of {', '.join(PRECISION_BYTES)}",
+            f"a precision of {', '.join(PRECISION_BYTES)}",
         ),
-        (pool.memory_bytes is None, f"nobody knows the memory of {name}"),
-        (pool.bandwidth_bytes_per_second is None, f"nobody knows the memory bandwidth of {name}"),
+        (pool.memory_bytes is None, f"the memory of {name}"),
+        (pool.bandwidth_bytes_per_second is None, f"the memory bandwidth of {name}"),
         (
             variant.precision in PRECISION_BYTES and variant.precision not in pool.peak_operations_per_second,
-            f"nobody knows the peak of {name} in {variant.precision}",
+            f"the peak of {name} in {variant.precision}",
         ),
     )
     return [message for is_missing, message in checks if is_missing]
