@@ -156,7 +156,7 @@ REFUSALS = [
         "the profile",
         with_variant(profile=None),
         "ProfileMissing",
-        "trt states no profile: nobody knows what a replica can carry until it has a profile, which `switch",
+        "variant trt states no profile: nobody knows what a replica can carry until it has a profile, which",
     ),
     (
         "the objective",
