@@ -117,6 +117,15 @@ def test_a_worse_service_is_no_better_place():
     assert plan(worse, today=replace(TODAY, degradation=1)).recommendation is not None
 
 
+@pytest.mark.parametrize(("cost", "told"), [("14", "adds 4.00 per hour"), ("6", "saves 4.00 per hour")])
+def test_the_end_of_a_fallback_is_worth_any_price(cost, told):
+    found = plan(advise(cost), today=replace(TODAY, degradation=1)).recommendation
+    assert found is not None
+    assert found.message.startswith("3 x fp8 in l4: full service again, without a fallback; ")
+    assert told in found.message
+    assert (found.payback is None) == (cost == "14")
+
+
 def test_it_is_settled_once_after_the_stabilisation():
     first = plan(advise())
     assert (first.is_newly_settled, first.recheck_at) == (False, NOW + timedelta(minutes=10))

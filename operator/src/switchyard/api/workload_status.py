@@ -125,13 +125,15 @@ class RecommendedPlacement(ApiModel):
 
 
 class Recommendation(ApiModel):
-    """A placement that would cost less than the present one. Nobody moves to it by itself."""
+    """A placement that would cost less, or end the use of a fallback. Nobody moves to it by itself."""
 
     placements: Annotated[
         tuple[RecommendedPlacement, ...], Field(max_length=16, json_schema_extra=map_by("variant", "pool"))
     ] = Field(default=(), description="Where it would run.")
     saving_per_hour: Amount = Field(
-        default="0", description="Saving per hour, in the operator's currency.", examples=["3.20"]
+        default="0",
+        description="Saving per hour, in the operator's currency; below 0 where full service costs more.",
+        examples=["3.20"],
     )
     saving_percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="Saving in percent of the present cost.", examples=[31]

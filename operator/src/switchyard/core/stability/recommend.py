@@ -5,9 +5,10 @@
                      x (provisioning + start-up + shadow time)              old and new run side by side
     payback        = migration cost / saving
 
-It is recommended when saving >= minSavingPercent of today's cost, and saving x horizon >= 1.25 x migration
-cost. It is settled once it held for `stabilisation`: `since` in status remembers, so a restart goes on
-counting. One that is shown stays while its saving is at least 0.8 of what would be asked of a new one, and
+A place that ends the use of a fallback is recommended whatever it costs: the author asked for full service.
+Another is recommended when saving >= minSavingPercent of today's cost, and saving x horizon >= 1.25 x
+migration cost. It is settled once it held for `stabilisation`: `since` in status remembers, so a restart goes
+on counting. One that is shown stays while its saving is at least 0.8 of what would be asked of a new one, and
 its figures stay while they change by less than five percent.
 """
 
@@ -62,6 +63,7 @@ class _Offer:
     saving_ratio: Decimal
     cost_per_hour: Decimal
     migration_cost: Decimal
+    is_restoring: bool  # of a lower degradation than today's
 
 
 def plan_recommendation(
@@ -116,11 +118,12 @@ def _make_offer(facts: WorkloadFacts, today: Today, advice: Advice) -> _Offer | 
     """What the advice would change and save; None when it leaves things as they are, or serves less."""
     advised, now_per_hour = advice.placements.get(facts.key, ()), advice.current_cost_per_hour.get(facts.key)
     wanted = {(each.variant, each.pool): each.replicas for each in advised if each.replicas > 0}
-    if not wanted or now_per_hour is None or now_per_hour <= 0 or advice.unserved.get(facts.key, 0.0) > 0:
+    if not wanted or now_per_hour is None or advice.unserved.get(facts.key, 0.0) > 0:
         return None
     if wanted == today.replicas or (facts.mode == "single" and wanted.keys() == today.replicas.keys()):
         return None
-    if max(each.degradation for each in advised) > today.degradation:
+    degradation = max(each.degradation for each in advised)
+    if degradation > today.degradation:
         return None
     then_per_hour = sum((each.cost_per_hour for each in advised), Decimal(0))
     saving = now_per_hour - then_per_hour
@@ -130,13 +133,16 @@ def _make_offer(facts: WorkloadFacts, today: Today, advice: Advice) -> _Offer | 
             for (variant, pool), count in sorted(wanted.items())
         ),
         saving_per_hour=saving,
-        saving_ratio=saving / now_per_hour,
+        saving_ratio=saving / now_per_hour if now_per_hour > 0 else Decimal(0),
         cost_per_hour=then_per_hour,
         migration_cost=migration_cost(today.replicas, advised, today.start_up_seconds),
+        is_restoring=degradation < today.degradation,
     )
 
 
 def _is_worth(offer: _Offer, facts: WorkloadFacts, *, is_known: bool) -> bool:
+    if offer.is_restoring:
+        return True
     share = KEPT_RATIO if is_known else Decimal(1)
     if offer.saving_per_hour <= 0 or offer.saving_ratio < share * Decimal(str(facts.min_saving_ratio)):
         return False
@@ -145,9 +151,17 @@ def _is_worth(offer: _Offer, facts: WorkloadFacts, *, is_known: bool) -> bool:
 
 
 def _describe(offer: _Offer, since: datetime, *, is_settled: bool) -> Recommendation:
-    payback = write_duration(float(offer.migration_cost / offer.saving_per_hour * 3600))
     places = " and ".join(f"{each.replicas} x {each.variant} in {each.pool}" for each in offer.placements)
-    saving, percent = format_money(offer.saving_per_hour), round(100 * offer.saving_ratio)
+    saving, percent = format_money(offer.saving_per_hour), max(0, round(100 * offer.saving_ratio))
+    payback: Duration | None = None
+    told = f"saves {saving} per hour ({percent}%)"
+    if offer.saving_per_hour > 0:
+        payback = write_duration(float(offer.migration_cost / offer.saving_per_hour * 3600))
+        told = f"{told}; the change is repaid after {payback}"
+    else:
+        told = f"adds {format_money(-offer.saving_per_hour)} per hour"
+    if offer.is_restoring:
+        told = f"full service again, without a fallback; {told}"
     return Recommendation(
         placements=offer.placements,
         saving_per_hour=saving,
@@ -157,9 +171,7 @@ def _describe(offer: _Offer, since: datetime, *, is_settled: bool) -> Recommenda
         payback=payback,
         since=format_time(since),
         settled=is_settled,
-        message=f"{places}: saves {saving} per hour ({percent}%); the change is repaid after {payback}"[
-            :1024
-        ],
+        message=f"{places}: {told}"[:1024],
     )
 
 
