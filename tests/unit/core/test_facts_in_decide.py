@@ -203,6 +203,17 @@ def test_a_pool_in_back_off_takes_nothing_new_and_says_until_when():
     assert decide(at).recheck_at == NOW.replace(minute=3)
 
 
+def test_back_off_is_the_reason_only_where_nothing_else_is_in_the_way():
+    back_off = {"reason": "PoolBackOff", "failures": 1, "since": "2026-11-21T11:58:00Z",
+                "until": "2026-11-21T12:03:00Z", "message": "1 pod found no node for 60 s: team/x"}  # fmt: skip
+    closed = pool("p")
+    closed = replace(closed, status=type(closed.status).model_validate({"backOff": back_off}))
+    at = world(closed, node("n1", "p", 8), workload("chat", variants=[variant(accelerators=["nvidia-l4"])]))
+    assert condition(status_of(at, "chat"), "Placed")[1] == "AcceleratorMismatch"
+    slow = workload("chat", objectives=[{"metric": "latency", "percentile": 95, "target": "1ms"}])
+    assert rejection(world(closed, node("n1", "p", 8), slow), "chat", "p")["reason"] == "ObjectiveUnreachable"
+
+
 SPOT: dict[str, Any] = {"capacityType": "spot", "spot": {"interruptionsPerDay": "24", "noticePeriod": "0s"}}
 
 

@@ -286,7 +286,6 @@ CHECKS: tuple[Check, ...] = (
     _namespace_allowed,  # may this team use the pool at all
     _pool_ready,  # does the pool have nodes that take pods
     _pool_not_cordoned,  # did an admin close it
-    _pool_believed,  # did it fail to start pods of late
     _accelerator_matches,  # is there a variant made for this hardware
     _residency_matches,  # may the data go there
     _zones_match,
@@ -304,5 +303,6 @@ CHECKS: tuple[Check, ...] = (
     _objective_reachable,
     _replicas_allowed,
     _resilient,  # can one pool alone keep what is asked against its loss
-    _budget_holds,  # last: needs the replicas
+    _budget_holds,  # needs the replicas
+    _pool_believed,  # did it fail to start pods of late: last, as this passes by itself
 )
