@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tests.unit.core.worlds import (
     GPU,
     NOW,
     apply,
     condition,
     decision,
+    deployments,
     foreign_pod,
+    lose_node,
     node,
     place_of,
     pool,
@@ -28,27 +26,12 @@ from tests.unit.core.worlds import (
 
 from switchyard.api import InferenceWorkloadStatus, labels
 from switchyard.core.decide import decide
-from switchyard.core.world import Meta, PodTemplate, Refusal, Unreadable, World
+from switchyard.core.world import PodTemplate, World
 
 
 def stable_selector(at: World, name: str) -> str:
     service = next(each for each in at.children if each.kind == "Service" and each.meta.name == name)
     return service.body["spec"]["selector"][labels.TRACK]
-
-
-def deployments(at: World) -> dict[str, int]:
-    return {
-        each.meta.name: each.body["spec"]["replicas"] for each in at.children if each.kind == "Deployment"
-    }
-
-
-def lose_node(at: World, name: str) -> World:
-    """The node stops answering: its pods are no longer ready."""
-    return replace(
-        at,
-        nodes=tuple(replace(each, is_ready=False) if each.name == name else each for each in at.nodes),
-        pods=tuple(replace(each, is_ready=False) if each.node_name == name else each for each in at.pods),
-    )
 
 
 def test_a_workload_gets_a_track_a_stable_service_and_a_disruption_budget():
@@ -239,189 +222,6 @@ def test_an_object_that_is_being_deleted_is_left_alone_and_holds_nothing():
     assert place_of(at, "b-new") == ("v", "p", 2)
 
 
-BAD_INPUT = [
-    (
-        "an accelerator that nobody knows",
-        {"variants": [variant(accelerators=["nvidia-l5"])]},
-        ("UnknownAccelerator", "nvidia-l5"),
-    ),
-    (
-        "an accelerator that no pool has",
-        {"variants": [variant(accelerators=["tpu"])]},
-        ("AcceleratorMismatch", "no pool has any of the accelerators tpu"),
-    ),
-    (
-        "a missing profile",
-        {"variants": [variant(profile=None)]},
-        ("ProfileMissing", "states no profile"),
-    ),
-    (
-        "an objective out of reach",
-        {"objectives": [{"metric": "latency", "percentile": 95, "target": "50ms"}]},
-        ("ObjectiveUnreachable", "p95 ≤ 50ms is out of reach: p95 is 184ms at best"),
-    ),
-    (
-        "more replicas than allowed",
-        {"demand": {"requestsPerSecond": "300000"}},
-        ("MaxReplicasExceeded", "maxReplicas is 100"),
-    ),
-    (
-        "a pod template that does not exist",
-        {"variants": [variant(container=None, podTemplateRef={"name": "absent"})]},
-        ("PodTemplateNotFound", "PodTemplate absent does not exist in namespace team"),
-    ),
-    (
-        "a budget below every option",
-        {"budget": {"perHour": "0.50"}},
-        ("OverBudget", "1 replicas cost 1.00 per hour; the budget is 0.50"),
-    ),
-    (
-        "a model that does not fit",
-        {"model": {"name": "m", "memory": "40Gi"}},
-        ("InsufficientMemory", "the model needs 40Gi; 1 device of 24Gi hold 24Gi"),
-    ),
-    (
-        "a residency that no pool has",
-        {"constraints": {"residency": ["eu"]}},
-        ("ResidencyMismatch", "needs residency eu; the pool states none"),
-    ),
-    (
-        "more devices in one replica than any node has",
-        {"variants": [variant(devicesPerReplica=8)]},
-        ("AllocationUnit", "a replica needs 8 devices on one node; the largest open node has 4"),
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected"), [case[1:] for case in BAD_INPUT], ids=[case[0] for case in BAD_INPUT]
-)
-def test_bad_input_gets_its_own_message_and_the_others_go_on(spec, expected):
-    at = world(pool("p"), node("n1", "p", 4), workload("a-bad", **spec), workload("b-good"))
-    status = status_of(at, "a-bad")
-    placed = condition(status, "Placed")
-    assert placed[:2] == ("False", expected[0])
-    assert expected[1] in placed[2]
-    assert condition(status, "Ready")[0] == "False"
-    assert status["rejected"][0]["reason"] in {expected[0], "AcceleratorMismatch"}
-    assert place_of(at, "b-good") == ("v", "p", 1)
-
-
-BAD_POOLS = [
-    ("a pool with no nodes", {}, (), "NoNodes", "no node carries pool=bad"),
-    (
-        "a pool whose nodes are not ready",
-        {},
-        (node("n9", "bad", is_ready=False),),
-        "NodesNotReady",
-        "none of 1 nodes is ready",
-    ),
-    (
-        "a pool whose nodes offer no devices",
-        {},
-        (node("n9", "bad", capacity={}, allocatable={}),),
-        "NoDevices",
-        "is its device plugin running?",
-    ),
-    (
-        "a pool of an accelerator that is in no catalog",
-        {"device": None, "accelerator": "nvidia-l5"},
-        (),
-        "UnknownAccelerator",
-        "accelerator nvidia-l5 is not in the catalog",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("spec", "nodes", "reason", "words"),
-    [case[1:] for case in BAD_POOLS],
-    ids=[case[0] for case in BAD_POOLS],
-)
-def test_a_pool_that_can_take_nothing_says_why_and_the_others_go_on(spec, nodes, reason, words):
-    at = world(pool("bad", "0.01", **spec), *nodes, pool("good"), node("n1", "good"), workload("chat"))
-    ready = condition(status_of(at, "bad"), "Ready")
-    assert ready[:2] == ("False", reason)
-    assert words in ready[2]
-    assert place_of(at, "chat") == ("v", "good", 1)
-
-
-def test_a_node_that_two_pools_select_counts_once_and_the_later_pool_says_so():
-    at = world(
-        pool("first", created=1),
-        pool("second", "0.10", created=2, nodeSelector={"pool": "first"}),
-        node("n1", "first", 2),
-        workload("chat", 2),
-    )
-    assert condition(status_of(at, "second"), "Ready") == (
-        "False",
-        "NodesClaimed",
-        "n1 counted for the earlier pool first",
-    )
-    assert status_of(at, "second")["devices"]["total"] == 0
-    assert place_of(at, "chat") == ("v", "first", 2)
-
-
-def test_an_object_that_cannot_be_read_gets_a_condition_and_stops_nobody():
-    broken = Unreadable(
-        "InferenceWorkload", Meta("a-odd", "team", "u", "1", 3), "spec.tier is 7: use internal"
-    )
-    at = replace(world(pool("p"), node("n1", "p"), workload("chat")), unreadable=(broken,))
-    status = decision(decide(at), "a-odd").status.status
-    assert status["observedGeneration"] == 3
-    assert condition(status, "Stalled") == ("True", "InvalidSpec", "spec.tier is 7: use internal")
-    assert condition(status, "Ready")[0] == "False"
-    assert place_of(at, "chat") == ("v", "p", 1)
-    assert decision(decide(replace(at, unreadable=(replace(broken, status=status),))), "a-odd").status is None
-
-
-def test_a_poison_object_stops_nobody():
-    class Poison:
-        def __getattr__(self, name):
-            raise RuntimeError(f"no {name} here")
-
-    bad = replace(workload("a-poison"), spec=Poison())
-    at = world(pool("p"), node("n1", "p"), bad, workload("chat"))
-    status = decision(decide(at), "a-poison").status.status
-    assert condition(status, "Stalled")[:2] == ("True", "InvalidSpec")
-    assert place_of(at, "chat") == ("v", "p", 1)
-
-
-def test_two_workloads_whose_tracks_would_have_one_name_do_not_fight():
-    at = world(
-        pool("p"),
-        node("n1", "p"),
-        workload("chat", variants=[variant("fast-v")]),
-        workload("chat-fast", variants=[variant("v")]),
-    )
-    assert len(decision(decide(at), "chat").applies) == 4
-    assert decision(decide(at), "chat-fast").applies == ()
-    assert condition(status_of(at, "chat-fast"), "Stalled")[:2] == ("True", "NameConflict")
-
-
-def test_a_refusal_of_the_api_server_is_told_and_tried_again():
-    at = world(pool("p"), node("n1", "p"), workload("chat"))
-    key = ("InferenceWorkload", "team", "chat")
-    taken = replace(at, refusals={key: Refusal("Service chat is somebody else's", is_name_taken=True)})
-    assert condition(status_of(taken, "chat"), "Stalled")[1:] == (
-        "NameConflict",
-        "Service chat is somebody else's",
-    )
-    assert len(decision(decide(taken), "chat").applies) == 4
-
-
-def test_a_workload_whose_own_address_is_taken_is_not_ready_however_many_pods_are():
-    settled = settle(world(pool("p"), node("n1", "p"), workload("chat")))
-    key = ("InferenceWorkload", "team", "chat")
-    refused = replace(settled, refusals={key: Refusal("Service chat is somebody else's", is_name_taken=True)})
-    assert condition(status_of(refused, "chat"), "Ready")[:2] == ("True", "Serving")
-    without = tuple(
-        child for child in refused.children if (child.kind, child.meta.name) != ("Service", "chat")
-    )
-    unreachable = replace(refused, children=without)
-    assert condition(status_of(unreachable, "chat"), "Ready")[:2] == ("False", "NameConflict")
-
-
 def test_a_pod_template_is_used_and_its_first_container_gets_the_devices():
     spec = {
         "containers": [{"name": "main", "image": "example.com/a"}, {"name": "side", "image": "example.com/b"}]
@@ -511,78 +311,6 @@ def test_the_operator_needs_no_memory_of_its_own():
     )
     assert [each.applies + each.deletes for each in decide(forgotten).objects] == [()]
     assert status_of(forgotten, "chat")["activeTrack"] == "chat-v-a"
-
-
-@st.composite
-def worlds(draw):
-    names = ("p0", "p1", "p2")
-    things = [pool(name, str(draw(st.integers(1, 5)))) for name in names]
-    things += [
-        node(f"{name}-n{index}", name, draw(st.integers(0, 4)), is_ready=draw(st.integers(0, 5)) > 0)
-        for name in names
-        for index in range(draw(st.integers(0, 2)))
-    ]
-    tiers = ("customer-facing", "internal", "batch")
-    for index in range(draw(st.integers(1, 5))):
-        units = draw(st.sampled_from([1, 1, 2]))
-        accelerators = [draw(st.sampled_from(["gpu", "tpu"]))] if draw(st.integers(0, 4)) == 0 else ["gpu"]
-        made = variant(accelerators=accelerators, devicesPerReplica=units)
-        things.append(
-            workload(f"w{index}", draw(st.integers(1, 4)), tier=draw(st.sampled_from(tiers)), variants=[made])
-        )
-    return world(*things)
-
-
-@settings(max_examples=80, deadline=None)
-@given(worlds())
-def test_deciding_again_after_applying_changes_nothing(at):
-    waiting = apply(at, decide(at), are_pods_starting=False)
-    assert decide(waiting).objects == ()
-    settled = settle(waiting)
-    assert {each.kind for each in settled.children} <= {"Deployment", "Service", "PodDisruptionBudget"}
-
-
-@settings(max_examples=60, deadline=None)
-@given(worlds(), st.data())
-def test_any_lost_node_leads_to_a_state_that_is_at_rest(at, data):
-    at = settle(at)
-    if not at.nodes:
-        return
-    hurt = lose_node(at, data.draw(st.sampled_from(at.nodes)).name)
-    settled = settle(hurt)
-    for each in settled.workloads:
-        wanted = each.status.replicas or 0
-        held = [
-            count for name, count in deployments(settled).items() if name.startswith(f"{each.meta.name}-")
-        ]
-        mine = [pod for pod in settled.pods if pod.labels.get(labels.WORKLOAD) == each.meta.name]
-        lost = [pod for pod in mine if not pod.is_ready and pod.node_name]
-        assert sum(held) == wanted + len(lost)
-
-
-@settings(max_examples=60, deadline=None)
-@given(worlds(), st.randoms())
-def test_the_order_of_pods_and_nodes_changes_nothing(at, random):
-    at = settle(at)
-    nodes, pods = list(at.nodes), list(at.pods)
-    random.shuffle(nodes)
-    random.shuffle(pods)
-    forgotten = tuple(replace(each, status=InferenceWorkloadStatus()) for each in at.workloads)
-    assert decide(replace(at, workloads=forgotten, nodes=tuple(nodes), pods=tuple(pods))) == decide(
-        replace(at, workloads=forgotten)
-    )
-
-
-def test_a_large_fleet_is_decided_in_seconds():
-    """A bound against accidents, far above what it takes (about a second, most of it the first look at profiles)."""
-    names = [f"p{index:02}" for index in range(20)]
-    pools = [pool(name, f"{1 + index / 10:.2f}") for index, name in enumerate(names)]
-    nodes = [node(f"n{index:03}", names[index % 20], 8) for index in range(500)]
-    workloads = [workload(f"w{index:03}", 1 + index % 6) for index in range(200)]
-    began = time.monotonic()
-    decisions = decide(world(*pools, *nodes, *workloads))
-    assert time.monotonic() - began < 20
-    assert sum(1 for each in decisions.objects if each.applies) == 200
 
 
 def test_what_is_lost_with_a_node_is_started_elsewhere_at_once_and_the_dead_pods_are_not_counted_for_it():

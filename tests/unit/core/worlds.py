@@ -230,3 +230,18 @@ def _pod(child: Child, number: int, requests: Mapping[str, int], node_name: str)
         requests,
         "" if node_name else "0 nodes are available",
     )
+
+
+def deployments(at: World) -> dict[str, int]:
+    return {
+        each.meta.name: each.body["spec"]["replicas"] for each in at.children if each.kind == "Deployment"
+    }
+
+
+def lose_node(at: World, name: str) -> World:
+    """The node stops answering: its pods are no longer ready."""
+    return replace(
+        at,
+        nodes=tuple(replace(each, is_ready=False) if each.name == name else each for each in at.nodes),
+        pods=tuple(replace(each, is_ready=False) if each.node_name == name else each for each in at.pods),
+    )
