@@ -57,13 +57,7 @@ class _Demand:
 class Master:
     """The programme of a problem. `is_whole`: every job fully served, at least degradation first tried so."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        *,
-        is_whole: bool,
-        choices: list[list[Choice]] | None = None,
-    ) -> None:
+    def __init__(self, problem: Problem, *, is_whole: bool) -> None:
         self.problem = problem
         self.programme = Programme()
         self.takes: list[Take] = []
@@ -74,7 +68,7 @@ class Master:
         in_turn = sorted(range(len(problem.jobs)), key=lambda index: problem.jobs[index].rank)
         self._turns = {index: turn for turn, index in enumerate(in_turn, 1)}
         for index, job in enumerate(problem.jobs):
-            listed = choices[index] if choices is not None else list_choices(job, spots, is_whole=is_whole)
+            listed = list_choices(job, spots, is_whole=is_whole)
             self._add_job(index, job, listed, spots, is_whole=is_whole)
         for supply in problem.supplies:
             self._add_pool(supply, self._pools[supply.name])
