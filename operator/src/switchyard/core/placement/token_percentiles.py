@@ -21,8 +21,8 @@ fill the token budget before places are taken: gaps -37, answers -27, first toke
 engines that the chain was fitted on (test_latency_tokens.py): within 10 percent or that band, answers 8;
 later past 85 percent.
 
-Known to be wrong: where the cache holds only some five sequences of very different size, preemption makes first
-tokens up to three times as long; with prompts of seven chunks they are 27 percent early.
+Known to be wrong: where the cache holds only some five sequences of very different size, preemption makes
+first tokens up to three times as long; with prompts of seven chunks they are 27 percent early.
 """
 
 from __future__ import annotations
