@@ -70,8 +70,13 @@ def test_the_part_is_known(name: str) -> None:
         ("google-tpu-v5e", "resource_name", "google.com/tpu"),
         ("google-tpu-v5e", "memory_bandwidth_gbps", 819),
         ("google-tpu-v5e", "peak_tflops", {"bf16": 197, "int8": 393}),
-        ("aws-trainium1", "peak_tflops", {}),
-        ("nvidia-l4", "memory_bandwidth_gbps", None),
+        ("aws-trainium1", "peak_tflops", {"fp16": 190, "bf16": 190, "cfp8": 190, "tf32": 190}),
+        ("nvidia-l4", "memory_bandwidth_gbps", 300),
+        ("nvidia-a10g", "peak_tflops", {"bf16": 70, "fp16": 70}),
+        ("nvidia-h100", "memory_bandwidth_gbps", 3350),
+        ("amd-mi300x", "memory_bandwidth_gbps", 5300),
+        ("intel-gaudi3", "peak_tflops", {"bf16": 1677, "fp8": 1677}),
+        ("google-tpu-v6e", "peak_tflops", {"bf16": 918, "int8": 1836}),
         ("cpu", "resource_name", "cpu"),
         ("nvidia-t4", "power_watts", 70),
     ],
@@ -91,6 +96,8 @@ def test_a_fact_is_as_its_source_has_it(name: str, field: str, value: object) ->
         ("aws-inferentia2", "power_watts"),
         ("google-tpu-v5p", "power_watts"),
         ("nvidia-jetson-orin", "memory_bytes"),
+        ("intel-max-1100", "memory_bandwidth_gbps"),
+        ("nvidia-a100-80gb-mig-1g.10gb", "memory_bandwidth_gbps"),
     ],
 )
 def test_what_nobody_publishes_is_unknown(name: str, field: str) -> None:
@@ -223,3 +230,23 @@ def test_a_data_file_that_can_not_be_right_is_refused_by_name(old: str, new: str
 def test_one_name_in_two_files_is_refused() -> None:
     with pytest.raises(CatalogError, match="twice"):
         read_catalog([("a.yaml", FILE), ("b.yaml", FILE)])
+
+
+@pytest.mark.parametrize(
+    "entry", [each for each in CATALOG if each.peak_tflops], ids=lambda entry: entry.name
+)
+def test_a_peak_is_of_a_precision_that_the_part_has(entry: Accelerator) -> None:
+    assert set(entry.peak_tflops) <= set(entry.precisions)
+    assert entry.memory_bandwidth_gbps is not None
+
+
+@pytest.mark.parametrize(
+    "entry", [each for each in CATALOG if each.peak_tflops], ids=lambda entry: entry.name
+)
+def test_a_peak_does_not_count_sparsity(entry: Accelerator) -> None:
+    """Eight bits are at most twice as fast as sixteen; with one figure dense and one sparse it would be four."""
+    peaks = entry.peak_tflops
+    for wide, narrow in (("bf16", "fp8"), ("bf16", "int8"), ("fp16", "int8"), ("tf32", "bf16")):
+        if wide in peaks and narrow in peaks:
+            assert peaks[wide] <= peaks[narrow] * 1.01
+            assert peaks[narrow] <= 2.1 * peaks[wide]
