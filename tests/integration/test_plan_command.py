@@ -394,3 +394,23 @@ def test_a_podtemplate_is_found_in_the_files(tmp_path: Path) -> None:
     assert ran.code == 1
     assert "PodTemplateNotFound" in ran.err
     assert switchyard("plan", "-f", without, "-f", write(tmp_path / "t.yaml", template)).code == 0
+
+
+def test_an_example_without_a_profile_is_placed_and_noted_as_an_estimate() -> None:
+    files = ("-f", EXAMPLES, "-f", EXAMPLES / "language-models")
+    ran = switchyard("plan", *files, "-o", "json")
+    assert ran.code == 0
+    summaries = entry(ran.document, "summaries")
+    assert summaries["isPlaced"]
+    assert summaries["reason"] == "ProfileEstimated"
+    assert "what bf16 carries is estimated from data sheets" in summaries["message"]
+    assert [each["name"] for each in ran.document["workloads"] if each["reason"]] == ["summaries"]
+    shown = switchyard("explain", "iw/summaries", *files)
+    assert "Note:       ProfileEstimated: " in shown.out
+
+
+def test_without_leave_to_estimate_the_same_example_has_no_place() -> None:
+    files = ("-f", EXAMPLES, "-f", EXAMPLES / "language-models")
+    ran = switchyard("plan", *files, "--set", "iw/default/summaries.placement.estimate=never", "-o", "json")
+    summaries = entry(ran.document, "summaries")
+    assert (summaries["isPlaced"], summaries["reason"]) == (False, "ProfileMissing")

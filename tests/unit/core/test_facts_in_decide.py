@@ -94,8 +94,8 @@ def estimated(sheet: str, policy: str, **model: Any) -> World:
         "demand": {"requestsPerSecond": "1", **SIZES},
         "placement": {"estimate": policy},
     }
-    made = pool("p", accelerator=sheet, device={"family": family, "resourceName": GPU})
-    return world(made, node("n1", "p", 8), workload("chat", **spec))
+    device = {"family": family, "resourceName": GPU, "precisions": ["bf16"]}
+    return world(pool("p", accelerator=sheet, device=device), node("n1", "p", 8), workload("chat", **spec))
 
 
 def test_an_estimate_is_used_only_where_it_is_allowed(sheet):
@@ -115,6 +115,47 @@ def test_an_estimate_that_lacks_a_number_says_which(sheet):
         "variant v states no profile, and an estimate lacks model.parameters: nobody knows what a replica can "
         "carry until it has a profile, which `switchyard profile` measures"
     )
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "model", "lacks"),
+    [
+        ("nvidia-l4", {"kvBytesPerToken": None}, "model.kvBytesPerToken"),
+        ("nvidia-t4", {}, "the peak of nvidia-t4 in bf16"),
+        ("intel-max-1100", {}, "the memory bandwidth of intel-max-1100, the peak of intel-max-1100 in bf16"),
+    ],
+)
+def test_a_figure_that_nobody_knows_is_named(accelerator, model, lacks):
+    placed = condition(status_of(estimated(accelerator, "allow", **model), "chat"), "Placed")
+    assert placed[:2] == ("False", "ProfileMissing")
+    assert f"an estimate lacks {lacks}:" in placed[2]
+
+
+@pytest.mark.parametrize(
+    "accelerator",
+    [
+        "nvidia-a10g",
+        "nvidia-l4",
+        "nvidia-l40s",
+        "nvidia-a100-40gb",
+        "nvidia-a100-80gb",
+        "nvidia-h100",
+        "nvidia-h200",
+        "nvidia-b200",
+        "amd-mi250",
+        "amd-mi300x",
+        "intel-gaudi2",
+        "intel-gaudi3",
+        "aws-inferentia2",
+        "aws-trainium1",
+        "aws-trainium2",
+        "google-tpu-v5e",
+        "google-tpu-v6e",
+    ],
+)
+def test_the_catalog_knows_enough_for_an_estimate(accelerator):
+    placed = condition(status_of(estimated(accelerator, "allow"), "chat"), "Placed")
+    assert placed[:2] == ("True", "ProfileEstimated")
 
 
 def with_quota(at: World, hard: int, used: int = 0) -> World:

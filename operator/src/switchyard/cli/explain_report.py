@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from switchyard.api import Reason
 from switchyard.cli.columns import format_columns, format_text
 from switchyard.cli.explanation import Explanation, format_options, name_option
 from switchyard.cli.plan_report import describe_workload, format_objectives, format_seats
@@ -173,6 +174,8 @@ def _format_header(explanation: Explanation, document: Document, width: int | No
     ]
     if budget:
         lines.append(("Budget", ", ".join(budget)))
+    if document["reason"] == Reason.ProfileEstimated:
+        lines.append(("Note", f"{document['reason']}: {document['message']}"))
     if document["reason"]:
         lines.append(("Note", f"{document['reason']}: {document['message']}"))
     return "\n".join(format_text(f"{name + ':':<12}{text}", width=width, indent=12) for name, text in lines)

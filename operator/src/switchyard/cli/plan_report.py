@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from switchyard.api import Reason
 from switchyard.cli.columns import format_columns
 from switchyard.cli.planning import Planned
 from switchyard.core.placement.cost import count_paid_devices, format_money
@@ -141,13 +142,16 @@ def _describe_objective(objective: Any, placements: Sequence[Mapping[str, Any]])
 
 
 def _find_note(conditions: Mapping[str, Mapping[str, Any]], *, is_placed: bool) -> tuple[str, str]:
-    """The reason and message that matter most; empty when all is well."""
+    """The reason and message that matter most, an estimate last; empty when all is well."""
     order = ["Stalled", "Placed", "Ready"] if not is_placed else []
     for name in [*order, "Degraded", "ObjectivesMet", "WithinBudget"]:
         found = conditions.get(name)
         is_bad = found is not None and (found["status"] == "True") == (name in {"Stalled", "Degraded"})
         if found is not None and is_bad and found["status"] != "Unknown":
             return str(found["reason"]), str(found.get("message", ""))
+    placed = conditions.get("Placed", {})
+    if placed.get("reason") == Reason.ProfileEstimated:
+        return Reason.ProfileEstimated.value, str(placed.get("message", ""))
     return "", ""
 
 
