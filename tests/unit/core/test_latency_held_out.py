@@ -16,8 +16,9 @@ from tests.unit.core.engine_cases import METRICS
 from tests.unit.core.engine_simulation import simulate
 from tests.unit.core.random_engines import HELD_OUT_COUNT, HELD_OUT_SEED, LOADS, draw_engines
 
+from switchyard.core.placement.latency import Objective, max_rate
 from switchyard.core.placement.token_percentiles import figure_at
-from switchyard.core.placement.tokens import balance, saturation_rate
+from switchyard.core.placement.tokens import balance, is_checked, saturation_rate
 
 OBSERVED = json.loads(
     (Path(__file__).parents[2] / "data" / "engine" / "held_out.json").read_text(encoding="utf-8")
@@ -49,6 +50,17 @@ def test_where_prompts_fill_the_token_budget_the_error_stays_within_what_is_stat
     for metric, (lowest, highest) in BUDGET_BOUND_RATIOS.items():
         seen = OBSERVED[str(BUDGET_BOUND)][str(load)][metric]
         assert lowest * seen["95"] <= figures.read(metric, 95) <= highest * seen["95"], metric
+
+
+@pytest.mark.parametrize("load", [0.5, 0.7, 0.85])
+@pytest.mark.parametrize("metric", METRICS)
+def test_where_the_model_is_off_a_rate_is_promised_that_keeps_the_objective_all_the_same(metric, load):
+    """A target that the simulation just keeps at some load is promised at no load at which it would not."""
+    profile, traffic = ENGINES[BUDGET_BOUND]
+    assert not is_checked(profile, traffic)
+    target = OBSERVED[str(BUDGET_BOUND)][str(load)][metric]["95"]
+    promised = max_rate(profile, (Objective(95, target, metric),), traffic=traffic).rate
+    assert 0 < promised <= 1.001 * load * saturation_rate(profile, traffic)
 
 
 @pytest.mark.parametrize(("index", "load"), [(0, 0.7), (6, 0.3), (12, 0.85)])

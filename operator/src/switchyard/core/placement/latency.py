@@ -24,7 +24,13 @@ from switchyard.core.placement.queueing import (
     occupy,
     response_percentile_seconds,
 )
-from switchyard.core.placement.tokens import TokensProfile, Traffic, saturation_rate, settle_traffic
+from switchyard.core.placement.tokens import (
+    TokensProfile,
+    Traffic,
+    is_checked,
+    saturation_rate,
+    settle_traffic,
+)
 
 __all__ = [
     "Capacity",
@@ -136,8 +142,15 @@ def max_rate(
             return Capacity(0.0, objective, best + network_seconds)
         if reached < highest:
             highest, binding = reached, objective
-    rate = _cut(highest * MODEL_HEADROOM_RATIO.get(source, 0.70))
-    return Capacity(rate, binding)
+    return Capacity(_cut(highest * _headroom_ratio(profile, source, traffic)), binding)
+
+
+def _headroom_ratio(profile: LatencyProfile, source: str, traffic: Traffic | None) -> float:
+    """By source; where the model itself was not held to a simulation, no more than for an estimate."""
+    ratio = MODEL_HEADROOM_RATIO.get(source, 0.70)
+    if isinstance(profile, TokensProfile) and traffic is not None and not is_checked(profile, traffic):
+        return min(ratio, MODEL_HEADROOM_RATIO["estimate"])
+    return ratio
 
 
 @lru_cache(maxsize=65536)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from switchyard.core.errors import ProfileError
 
 _STEPS_PER_OCTAVE = 32
+_FEW_SEQUENCES, _MANY_CHUNKS = 6, 2.0
 _CONSTANT_CV = 1e-6  # below it a length counts as constant
 USABLE_CACHE_RATIO = 0.9  # past it engines begin to preempt sequences, and recompute them
 
@@ -127,6 +128,21 @@ def balance(profile: TokensProfile, traffic: Traffic) -> Steady:
         + highest * fresh * profile.per_prefill_token_seconds
     )
     return Steady(places, fresh, held, chunks, per_sequence, highest, highest / seconds)
+
+
+def is_checked(profile: TokensProfile, traffic: Traffic) -> bool:
+    """True where percentiles were held to a simulation within ten percent.
+
+    Not so where prompts fill the token budget before places are taken, or come in many chunks, or where the
+    cache holds only a few sequences of different size.
+    """
+    steady = balance(profile, traffic)
+    further = traffic.output_mean - 1
+    is_budget_bound = profile.max_batched_tokens / (further + steady.fresh_tokens) <= (
+        steady.places / (further + steady.prefill_iterations)
+    )
+    is_few = profile.cache_tokens is not None and steady.places < min(_FEW_SEQUENCES, profile.max_batch)
+    return not is_budget_bound and steady.prefill_iterations < _MANY_CHUNKS and not is_few
 
 
 def mean_chunks(mean: float, cv: float, chunk: float) -> float:
