@@ -71,7 +71,7 @@ def choose_free(coefficients: Array, order: tuple[int, ...]) -> tuple[bool, ...]
     lengths = np.linalg.norm(coefficients, axis=0)
     chosen: list[int] = []
     for column in order:
-        if lengths[column] <= 0:
+        if not 0 < lengths[column] < np.inf:  # an overflow tells nothing apart
             continue
         trial = [*chosen, column]
         unit = coefficients[:, trial] / lengths[trial]
