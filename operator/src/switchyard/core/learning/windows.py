@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -22,7 +21,7 @@ def describe_refusal(sample: EngineSample) -> str:
     if not sample.is_warm:
         return "not warm"
     figures = (sample.running, sample.inter_token_seconds, sample.request_rate)
-    if not all(math.isfinite(value) and value >= 0 for value in figures) or not sample.inter_token_seconds:
+    if not all(0 <= value <= 1e6 for value in figures) or sample.inter_token_seconds < 1e-9:
         return "without figures"
     if sample.running < 1:
         return "nearly idle"
@@ -74,7 +73,7 @@ def read_first_token(sample: EngineSample, now: datetime, base: TokensProfile) -
     """
     if not sample.ttft_seconds or not sample.input_tokens or sample.running > _WAITING_RATIO * base.max_batch:
         return None
-    if not (math.isfinite(sample.ttft_seconds) and math.isfinite(sample.input_tokens)):
+    if not (sample.ttft_seconds <= 1e6 and sample.input_tokens <= 1e6):
         return None
     fresh = max(1.0, sample.input_tokens * (1 - base.prefix_hit_ratio))
     iterations = mean_chunks(fresh, 0.0, base.max_batched_tokens) + 0.5
