@@ -4,7 +4,8 @@
      └── CoreError                 something the core was given or did cannot be right
           ├── ProfileError         a latency profile with numbers that no server can have
           ├── LedgerError          a placement that takes more devices than a pool has left (a bug)
-          └── TemplateError        a pod template from which no pod can be built
+          ├── TemplateError        a pod template from which no pod can be built
+          └── RoutingDocumentError  a routing document that no router can follow
 
 Expected outcomes (no capacity, objective out of reach, budget too small) are values with a reason, never
 exceptions. What is raised here is caught once per object by `decide`, so that one bad object stops no other.
@@ -27,3 +28,7 @@ class LedgerError(CoreError):
 
 class TemplateError(CoreError):
     """A pod template from which no pod can be built."""
+
+
+class RoutingDocumentError(CoreError):
+    """A routing document that no router can follow; the message has one line per problem."""
