@@ -11,12 +11,13 @@ from switchyard.sandbox.cluster import addresses
 from switchyard.sandbox.cluster.containers import ContainerRun
 from switchyard.sandbox.cluster.disruption import compute_status as budget_status
 from switchyard.sandbox.cluster.endpoints import build_slices
+from switchyard.sandbox.cluster.environment import ConfigError, expand, read_field
 from switchyard.sandbox.cluster.fleet import generate_fleet, load_fleet, read_fleet
 from switchyard.sandbox.cluster.forwarder import Listener, read_backends
 from switchyard.sandbox.cluster.nodelife import condition_taints, toleration_seconds
 from switchyard.sandbox.cluster.nodes import NodeState, reclaim_taint
 from switchyard.sandbox.cluster.podstatus import build_status
-from switchyard.sandbox.cluster.programs import ConfigError, expand, find_program, read_field, read_options
+from switchyard.sandbox.cluster.programs import Launch, find_program, read_server_options, start_program
 from switchyard.sandbox.cluster.selectors import SelectorIndex, matches_selector
 
 
@@ -164,6 +165,7 @@ def test_a_nodes_taints_follow_its_ready_condition(status: str, keys: set[str]) 
         ({"command": ["/usr/bin/switchyard"], "args": ["model-server"]}, ()),
         ({"command": ["python", "-m", "switchyard", "model-server"], "args": ["--cv2", "1"]}, ("--cv2", "1")),
         ({"image": "example.com/switchyard:1", "args": ["model-server"]}, ()),
+        ({"image": "example.com/switchyard:1", "args": ["router", "--config", "/c"]}, ("--config", "/c")),
         ({"image": "example.com/vllm:1", "args": ["model-server"]}, None),
         ({"command": ["sh", "-c", "sleep 1"]}, None),
         ({"image": "switchyard:1"}, None),
@@ -174,21 +176,23 @@ def test_only_commands_of_ours_run_for_real(container: dict, args: tuple[str, ..
     assert (found.args if found else None) == args
 
 
+def _launch(container: dict, env: dict[str, str], *args: str) -> Launch:
+    return Launch("p-1", "127.64.0.9", args, env, container, lambda _line: None, lambda _code, _reason: None)
+
+
 def test_a_model_server_takes_port_limit_and_flags_from_its_container() -> None:
-    container = {
-        "command": ["switchyard", "model-server", "--model", "$(MODEL)"],
-        "ports": [{"containerPort": 9000}],
-        "resources": {"limits": {"memory": "1Gi"}},
-    }
-    invocation = find_program(container)
-    assert invocation is not None
-    options = read_options(
-        invocation, container, {"MODEL": "chat", "SWITCHYARD_ACCELERATOR": "nvidia-t4"}, "127.64.0.9"
+    container = {"ports": [{"containerPort": 9000}], "resources": {"limits": {"memory": "1Gi"}}}
+    options = read_server_options(
+        _launch(container, {"SWITCHYARD_ACCELERATOR": "nvidia-t4"}, "--model", "chat")
     )
     assert (options.host, options.port, options.model) == ("127.64.0.9", 9000, "chat")
     assert options.memory_limit_bytes == 2**30
-    with pytest.raises(ConfigError, match="SWITCHYARD_SLOTS"):
-        read_options(invocation, container, {"SWITCHYARD_SLOTS": "many"}, "127.64.0.9")
+
+
+@pytest.mark.parametrize("program", ["model-server"])
+def test_a_program_that_refuses_its_options_is_a_configuration_error(program: str) -> None:
+    with pytest.raises(ConfigError, match="no-such-option"):
+        asyncio.run(start_program(program, _launch({}, {}, "--no-such-option")))
 
 
 @pytest.mark.parametrize(

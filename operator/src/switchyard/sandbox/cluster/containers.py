@@ -1,18 +1,18 @@
-"""One container on a simulated node: a real server where we know the command, otherwise a claim."""
+"""One container on a simulated node: a real program where we know the command, otherwise a claim."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
 from switchyard.sandbox.cluster.conditions import stamp, stamp_micro
-from switchyard.sandbox.modelserver import ModelServer, ServerOptions
+from switchyard.sandbox.cluster.programs import Launch, Program, start_program
 
 Json = dict[str, Any]
 
@@ -23,16 +23,17 @@ _MOST_RESTART_SECONDS = 30.0
 
 @dataclass(slots=True)
 class ContainerRun:
-    """The life of one container: its state as the status shows it, its log, its server."""
+    """The life of one container: its state as the status shows it, its log, its program."""
 
     name: str
     spec: Json
     restarts: int = 0
+    attempts: int = 0  # starts that did not last, those that never became a process included
     state: Json = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
     last_state: Json = field(default_factory=dict)
     is_ready: bool = False
     is_started: bool = False
-    server: ModelServer | None = None
+    program: Program | None = None
     lines: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
     has_new_line: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -51,24 +52,19 @@ class ContainerRun:
         self.state = {"running": {"startedAt": stamp()}}
         self.is_started = self.is_ready = True
 
-    async def serve(self, options: ServerOptions, name: str, on_exit: Callable[[int, str], None]) -> None:
-        """Start the model server. OSError when its address can't be bound."""
-        self.server = ModelServer(options, name=name, on_exit=on_exit, log=self.log)
-        try:
-            await self.server.start()
-        except OSError:
-            self.server = None
-            raise
+    async def launch(self, name: str, launch: Launch) -> None:
+        """Start a program. ConfigError for options it refuses, OSError when its address can't be bound."""
+        self.program = await start_program(name, launch)
         self.state = {"running": {"startedAt": stamp()}}
         # With probes it is they who say so.
         self.is_started = "startupProbe" not in self.spec
         self.is_ready = self.is_started and "readinessProbe" not in self.spec
 
     async def stop(self, *, grace_seconds: float = 0.0) -> None:
-        """Stop the server, if there is one."""
-        server, self.server = self.server, None
-        if server is not None:
-            await server.stop(grace_seconds=grace_seconds)
+        """Stop the program, if there is one."""
+        program, self.program = self.program, None
+        if program is not None:
+            await program.stop(grace_seconds=grace_seconds)
 
     def note_exit(self, code: int, reason: str) -> None:
         """Show that the process ended."""
@@ -85,8 +81,8 @@ class ContainerRun:
         self.is_ready = self.is_started = False
 
     def restart_delay_seconds(self) -> float:
-        """How long to wait before the next start: doubling with every restart."""
-        return min(_MOST_RESTART_SECONDS, _FIRST_RESTART_SECONDS * 2.0 ** min(self.restarts, 10))
+        """How long to wait before the next start: doubling with every attempt."""
+        return min(_MOST_RESTART_SECONDS, _FIRST_RESTART_SECONDS * 2.0 ** min(self.attempts, 10))
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class AgentServer:
                 seen = fresh[-1]
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(container.has_new_line.wait(), 1.0)
-            if container.server is None and not container.is_running:
+            if container.program is None and not container.is_running:
                 return
 
     # -- faults ----------------------------------------------------------------------------------

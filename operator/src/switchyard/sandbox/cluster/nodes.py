@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -50,6 +52,7 @@ class NodeAgents:
         *,
         nodes: Informer,
         pods: Informer,
+        config_maps: Informer,
         recorder: Recorder,
         book: AddressBook,
         heartbeat_seconds: float = 3.0,
@@ -57,6 +60,8 @@ class NodeAgents:
         self._client = client.as_agent("kubelet")
         self._nodes = nodes
         self._pods = pods
+        self._config_maps = config_maps
+        self._files: tempfile.TemporaryDirectory[str] | None = None
         self._recorder = recorder
         self._book = book
         self.states = {spec.name: NodeState(spec) for spec in fleet}
@@ -73,8 +78,15 @@ class NodeAgents:
         """Register all nodes and take up their pods."""
         # Every probe is a connection of its own, as a kubelet's are: a kept one would hide a dead listener.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
+        self._files = tempfile.TemporaryDirectory(prefix="switchyard-pods-", ignore_cleanup_errors=True)
         self._host = PodHost(
-            self._client, self._pods, self._book, self._session, self._recorder, asyncio.Semaphore(24)
+            self._client,
+            self._pods,
+            self._book,
+            self._session,
+            self._recorder,
+            asyncio.Semaphore(24),
+            Path(self._files.name),
         )
         await asyncio.gather(self._nodes.synced.wait(), self._pods.synced.wait())
         with contextlib.suppress(ApiError):
@@ -92,6 +104,7 @@ class NodeAgents:
         await asyncio.gather(*(register(state) for state in self.states.values()))
         self._pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
+        self._config_maps.add_handler(self._config_map_changed)
 
     async def run(self) -> None:
         """Renew the leases one after the other, evenly over the interval, for ever."""
@@ -113,6 +126,8 @@ class NodeAgents:
         self.runs.clear()
         if self._session is not None:
             await self._session.close()
+        if self._files is not None:
+            self._files.cleanup()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -218,6 +233,11 @@ class NodeAgents:
                 self._spawn(self._end(run, pod))
         elif run is not None and run.is_contradicted_by(pod):
             run.spawn(run.report_again())
+
+    def _config_map_changed(self, _old: Json | None, new: Json | None) -> None:
+        if new is not None:  # as with a kubelet, the files of a deleted one stay
+            for run in self.runs.values():
+                run.refresh_files(new)
 
     async def _end(self, run: PodRun, pod: Json) -> None:
         await run.terminate(pod)

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,10 +16,12 @@ from switchyard.sandbox.client import PODS, STRATEGIC_PATCH, ApiClient, ApiError
 from switchyard.sandbox.cluster.addresses import AddressBook
 from switchyard.sandbox.cluster.conditions import is_pod_over, is_true, stamp
 from switchyard.sandbox.cluster.containers import ContainerRun, ProbeResult, probe
+from switchyard.sandbox.cluster.environment import ConfigError, expand, read_environment
 from switchyard.sandbox.cluster.events import Recorder
 from switchyard.sandbox.cluster.informer import Informer, key_of
 from switchyard.sandbox.cluster.podstatus import build_status
-from switchyard.sandbox.cluster.programs import ConfigError, find_program, read_environment, read_options
+from switchyard.sandbox.cluster.programs import Invocation, Launch, find_program
+from switchyard.sandbox.cluster.volumes import MountError, PodVolumes
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ class PodHost:
     session: aiohttp.ClientSession  # for probes
     recorder: Recorder
     starting: asyncio.Semaphore
+    files: Path  # below it, each pod has a folder for its volumes
 
 
 class PodRun:
@@ -49,6 +53,7 @@ class PodRun:
         self._address = ""
         self._started_at = (pod.get("status") or {}).get("startTime") or stamp()
         self._written: Json | None = None
+        self._volumes = PodVolumes(pod, host.files / self.uid)
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_ending = False
@@ -78,8 +83,8 @@ class PodRun:
         """Make every server of the pod this much slower."""
         self._latency_factor = factor
         for run in self.containers:
-            if run.server is not None:
-                run.server.engine.node_factor = factor
+            if run.program is not None:
+                run.program.set_latency_factor(factor)
 
     # -- start -----------------------------------------------------------------------------------
 
@@ -92,7 +97,7 @@ class PodRun:
             await self._report()
         self._host.recorder.record(_COMPONENT, self._pod, "Started", "Containers started")
         for run in self.containers:
-            if run.server is not None:
+            if run.program is not None:
                 self.spawn(self._keep_probing(run))
 
     async def _start_container(self, run: ContainerRun) -> None:
@@ -101,25 +106,50 @@ class PodRun:
             run.claim_running()
             return
         try:
-            env = await read_environment(self._host.client, self._pod, run.spec, self._fields())
-            options = read_options(invocation, run.spec, env, self._address)
-        except ConfigError as error:
-            run.note_waiting("CreateContainerConfigError", str(error))
-            self._host.recorder.record(_COMPONENT, self._pod, "Failed", f"Error: {error}", kind="Warning")
+            await self._volumes.set_up(self._host.client)
+            launch = await self._prepare(run, invocation)
+            await run.launch(invocation.program, launch)
+        except (MountError, *_TRANSIENT) as error:
+            run.note_waiting("ContainerCreating", "")
+            self._warn("FailedMount", str(error))
             self.spawn(self._restart_later(run))
             return
-        name = self._pod["metadata"]["name"]
-        try:
-            await run.serve(options, name, lambda code, reason: self._exited(run, code, reason))
+        except ConfigError as error:
+            run.note_waiting("CreateContainerConfigError", str(error))
+            self._warn("Failed", f"Error: {error}")
+            self.spawn(self._restart_later(run))
+            return
         except OSError as error:
-            run.log(f"can't listen on {options.host}:{options.port}: {error}")
+            run.log(f"can't listen: {error}")
             run.note_exit(1, "Error")
             self.spawn(self._restart_later(run))
             return
-        if run.server is not None:
-            run.server.engine.node_factor = self._latency_factor
+        if run.program is not None:
+            run.program.set_latency_factor(self._latency_factor)
         if run.is_started and not run.is_ready and not run.spec["readinessProbe"].get("initialDelaySeconds"):
             run.is_ready = (await self._probe(run, "readinessProbe")).is_success
+
+    async def _prepare(self, run: ContainerRun, invocation: Invocation) -> Launch:
+        env = await read_environment(self._host.client, self._pod, run.spec, self._fields())
+        return Launch(
+            pod_name=self._pod["metadata"]["name"],
+            address=self._address,
+            args=tuple(self._volumes.rewrite(run.spec, expand(word, env)) for word in invocation.args),
+            env={name: self._volumes.rewrite(run.spec, text) for name, text in env.items()},
+            container=run.spec,
+            log=run.log,
+            on_exit=lambda code, reason: self._exited(run, code, reason),
+        )
+
+    def _warn(self, reason: str, message: str) -> None:
+        self._host.recorder.record(_COMPONENT, self._pod, reason, message, kind="Warning")
+
+    def refresh_files(self, config_map: Json) -> None:
+        """Show the new content of a ConfigMap in the files of the pod's programs."""
+        try:
+            self._volumes.refresh(config_map)
+        except MountError as error:
+            self._warn("FailedMount", str(error))
 
     def _fields(self) -> dict[str, str]:
         shown = self._host.book.advertise(self._address)
@@ -133,7 +163,8 @@ class PodRun:
 
     async def _restart_later(self, run: ContainerRun) -> None:
         await run.stop()
-        if "terminated" in run.state:
+        has_ended = "terminated" in run.state  # otherwise it never was a process, and this is no restart
+        if has_ended:
             await self._report()
             if self._pod["spec"].get("restartPolicy", "Always") != "Always":
                 return
@@ -145,10 +176,11 @@ class PodRun:
             )
         await self._report()
         await asyncio.sleep(run.restart_delay_seconds())
-        run.restarts += 1
+        run.attempts += 1
+        run.restarts += has_ended
         await self._start_container(run)
         await self._report()
-        if run.server is not None:
+        if run.program is not None:
             await self._keep_probing(run)
 
     # -- probes ----------------------------------------------------------------------------------
@@ -157,13 +189,13 @@ class PodRun:
         return await probe(self._host.session, run.spec, kind, self._address)
 
     async def _keep_probing(self, run: ContainerRun) -> None:
-        server = run.server
+        program = run.program
         if "startupProbe" in run.spec and not await self._await_startup(run):
             return
         tasks = [
             self._keep_probing_one(run, kind)
             for kind in ("readinessProbe", "livenessProbe")
-            if kind in run.spec and run.server is server
+            if kind in run.spec and run.program is program
         ]
         await asyncio.gather(*tasks)
 
@@ -177,26 +209,26 @@ class PodRun:
                 run.is_ready = "readinessProbe" not in run.spec
                 await self._report()
                 return True
-            self._host.recorder.record(_COMPONENT, self._pod, "Unhealthy", result.message, kind="Warning")
+            self._warn("Unhealthy", result.message)
             await asyncio.sleep(_period_seconds(spec))
         self._kill_container(run, "startup")
         return False
 
     async def _keep_probing_one(self, run: ContainerRun, kind: str) -> None:
         spec = run.spec[kind]
-        server = run.server
+        program = run.program
         await asyncio.sleep(spec.get("initialDelaySeconds", 0))
         streak = 0  # positive: successes in a row, negative: failures
-        while run.server is server and server is not None:
+        while run.program is program and program is not None:
             if streak:
                 # Spread, so that a thousand pods started together are not probed together.
                 await asyncio.sleep(_period_seconds(spec) * random.uniform(0.9, 1.1))  # noqa: S311  (no secret)
-                if run.server is not server:
+                if run.program is not program:
                     return
             result = await self._probe(run, kind)
             streak = max(1, streak + 1) if result.is_success else min(-1, streak - 1)
             if not result.is_success:
-                self._host.recorder.record(_COMPONENT, self._pod, "Unhealthy", result.message, kind="Warning")
+                self._warn("Unhealthy", result.message)
             if kind == "livenessProbe":
                 if streak <= -spec.get("failureThreshold", 3):
                     self._kill_container(run, "liveness")
@@ -276,7 +308,7 @@ class PodRun:
         self._cancel_tasks()
         self._host.recorder.record(_COMPONENT, pod, "Killing", "Stopping containers")
         grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        if grace and any(run.server is not None for run in self.containers):
+        if grace and any(run.program is not None for run in self.containers):
             # Endpoints lose the pod while it still answers; without this, requests on their way would fail.
             await asyncio.sleep(min(0.3, grace))
         await asyncio.gather(*(run.stop(grace_seconds=grace) for run in self.containers))
@@ -291,7 +323,8 @@ class PodRun:
         self.release()
 
     def release(self) -> None:
-        """Give the address back."""
+        """Give address and files back."""
+        self._volumes.remove()
         if self._address:
             self._host.book.give_back(self._address)
             self._address = ""

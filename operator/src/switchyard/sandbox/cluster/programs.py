@@ -1,25 +1,49 @@
-"""Which containers run for real, and with what options and environment."""
+"""The programs that simulated nodes run for real, behind one port: start, slow down, stop.
+
+Another program is one more start function in PROGRAMS.
+"""
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from switchyard.sandbox.client import CONFIG_MAPS, SECRETS, ApiClient, ApiError, Resource
+from switchyard.sandbox.cluster.environment import ConfigError
 from switchyard.sandbox.cluster.quantities import parse_quantity
-from switchyard.sandbox.modelserver import ServerOptions, parse_options
+from switchyard.sandbox.modelserver import ModelServer, ServerOptions, parse_options
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from switchyard.dataplane.router import RunningRouter
 
 MODEL_SERVER = "model-server"
-_PROGRAMS = frozenset({MODEL_SERVER})
+ROUTER = "router"
 
 
-class ConfigError(Exception):
-    """The container can't be started as it is written; the text goes into its waiting message."""
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a program is started with, all references in it resolved.
+
+    `on_exit(exit code, reason)` hears when it ends by itself.
+    """
+
+    pod_name: str
+    address: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    container: Mapping[str, Any]
+    log: Callable[[str], None]
+    on_exit: Callable[[int, str], None]
+
+
+class Program(Protocol):
+    """A program that runs."""
+
+    def set_latency_factor(self, factor: float) -> None:
+        """Make it this much slower than on a healthy node, as far as it simulates its own speed."""
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Take no more work, finish what is there within the grace period, then end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +57,8 @@ class Invocation:
 def find_program(container: Mapping[str, Any]) -> Invocation | None:
     """The `switchyard` command that a container runs, None when it runs anything else.
 
-    Understood: `switchyard model-server …`, `python -m switchyard model-server …`, and bare arguments
-    where the image is one of ours and its entrypoint therefore `switchyard`.
+    Understood: `switchyard model-server …`, `python -m switchyard router …`, and bare arguments where the
+    image is one of ours and its entrypoint therefore `switchyard`.
     """
     command = [str(word) for word in container.get("command") or []]
     args = [str(word) for word in container.get("args") or []]
@@ -44,113 +68,75 @@ def find_program(container: Mapping[str, Any]) -> Invocation | None:
     else:
         words = [*command, *args]
     for index, word in enumerate(words[:-1]):
-        if word.rpartition("/")[2] == "switchyard" and words[index + 1] in _PROGRAMS:
+        if word.rpartition("/")[2] == "switchyard" and words[index + 1] in PROGRAMS:
             return Invocation(words[index + 1], tuple(words[index + 2 :]))
     return None
 
 
-def read_options(
-    invocation: Invocation, container: Mapping[str, Any], env: Mapping[str, str], address: str
-) -> ServerOptions:
-    """The model server's options for a container of a pod at `address`. ConfigError says what is wrong."""
-    ports = [int(port["containerPort"]) for port in container.get("ports") or []]
-    known = dict(env)
-    if ports:
-        known.setdefault("PORT", str(ports[0]))
-    args = [expand(word, env) for word in invocation.args]
+async def start_program(name: str, launch: Launch) -> Program:
+    """The program of this name, running.
+
+    ConfigError when its options are refused, OSError when its address can't be bound.
+    """
     try:
-        options = parse_options(args, known)
+        return await PROGRAMS[name](launch)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    limits = (container.get("resources") or {}).get("limits") or {}
+
+
+class _ModelServerProgram:
+    """A simulated model server as a program."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+
+    def set_latency_factor(self, factor: float) -> None:
+        self._server.engine.node_factor = factor
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        await self._server.stop(grace_seconds=grace_seconds)
+
+
+def read_server_options(launch: Launch) -> ServerOptions:
+    """The model server's options for its container. ValueError says what is wrong."""
+    ports = [int(port["containerPort"]) for port in launch.container.get("ports") or []]
+    known = dict(launch.env)
+    if ports:
+        known.setdefault("PORT", str(ports[0]))
+    options = parse_options(launch.args, known)
+    limits = (launch.container.get("resources") or {}).get("limits") or {}
     memory = int(parse_quantity(str(limits["memory"]))) if "memory" in limits else 0
-    return replace(options, host=address, memory_limit_bytes=memory)
+    return replace(options, host=launch.address, memory_limit_bytes=memory)
 
 
-def expand(text: str, env: Mapping[str, str]) -> str:
-    """The text with `$(NAME)` replaced where NAME is known, and `$$` as a literal dollar sign."""
-
-    def value(match: re.Match[str]) -> str:
-        if match.group(0) == "$$":
-            return "$"
-        return env.get(match.group(1), match.group(0))
-
-    return re.sub(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", value, text)
+async def _start_model_server(launch: Launch) -> Program:
+    server = ModelServer(
+        read_server_options(launch), name=launch.pod_name, on_exit=launch.on_exit, log=launch.log
+    )
+    await server.start()
+    return _ModelServerProgram(server)
 
 
-async def read_environment(
-    client: ApiClient, pod: Json, container: Mapping[str, Any], fields: Mapping[str, str]
-) -> dict[str, str]:
-    """The container's environment. `fields`: what fieldRefs into the status give, such as status.podIP.
+class _RouterProgram:
+    """The dual-run router as a program. It is real, so a slow node does not slow it."""
 
-    ConfigError when a ConfigMap, Secret or key that is not optional does not exist.
-    """
-    env: dict[str, str] = {}
-    namespace = pod["metadata"]["namespace"]
-    for source in container.get("envFrom") or []:
-        for kind, key in ((CONFIG_MAPS, "configMapRef"), (SECRETS, "secretRef")):
-            if key in source:
-                data = await _read_data(client, kind, namespace, source[key])
-                env |= {f"{source.get('prefix', '')}{name}": text for name, text in data.items()}
-    for entry in container.get("env") or []:
-        name, origin = entry["name"], entry.get("valueFrom")
-        if origin is None:
-            env[name] = expand(str(entry.get("value") or ""), env)
-            continue
-        text = await _read_origin(client, pod, container, origin, fields)
-        if text is not None:
-            env[name] = text
-    return env
+    def __init__(self, router: RunningRouter) -> None:
+        self._router = router
+
+    def set_latency_factor(self, factor: float) -> None:
+        pass
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        await self._router.stop(grace_seconds)
 
 
-async def _read_origin(
-    client: ApiClient, pod: Json, container: Mapping[str, Any], origin: Json, fields: Mapping[str, str]
-) -> str | None:
-    if "fieldRef" in origin:
-        return read_field(pod, origin["fieldRef"]["fieldPath"], fields)
-    if "resourceFieldRef" in origin:
-        return _read_resource(container, origin["resourceFieldRef"])
-    for kind, key in ((CONFIG_MAPS, "configMapKeyRef"), (SECRETS, "secretKeyRef")):
-        if key in origin:
-            reference = origin[key]
-            data = await _read_data(client, kind, pod["metadata"]["namespace"], reference)
-            if reference["key"] in data:
-                return data[reference["key"]]
-            if not reference.get("optional"):
-                raise ConfigError(f"couldn't find key {reference['key']} in {kind.kind} {reference['name']}")
-    return None
+async def _start_router(launch: Launch) -> Program:
+    from switchyard.dataplane.router import start_router  # noqa: PLC0415  (few sandboxes run a router)
+
+    return _RouterProgram(await start_router(launch.args, launch.env, launch.address, launch.log))
 
 
-def read_field(pod: Json, path: str, fields: Mapping[str, str]) -> str:
-    """What a downward-API field path gives for this pod."""
-    if path in fields:
-        return fields[path]
-    match = re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path)
-    if match:
-        return str((pod["metadata"].get(match.group(1)) or {}).get(match.group(2), ""))
-    value: Any = pod
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return "" if value is None else str(value)
-
-
-def _read_resource(container: Mapping[str, Any], reference: Json) -> str:
-    part, _, name = reference["resource"].partition(".")
-    quantity = ((container.get("resources") or {}).get(part) or {}).get(name, "0")
-    divisor = parse_quantity(str(reference.get("divisor") or "1")) or 1
-    return str(int((parse_quantity(str(quantity)) / divisor).to_integral_value(rounding="ROUND_CEILING")))
-
-
-async def _read_data(client: ApiClient, kind: Resource, namespace: str, reference: Json) -> dict[str, str]:
-    try:
-        body = await client.get(kind, namespace, reference["name"])
-    except ApiError as error:
-        if not error.is_not_found:
-            raise
-        if reference.get("optional"):
-            return {}
-        raise ConfigError(f'{kind.kind.lower()} "{reference["name"]}" not found') from error
-    data: dict[str, str] = body.get("data") or {}
-    if kind == SECRETS:
-        return {name: base64.b64decode(text).decode(errors="replace") for name, text in data.items()}
-    return data
+PROGRAMS: Mapping[str, Callable[[Launch], Awaitable[Program]]] = {
+    MODEL_SERVER: _start_model_server,
+    ROUTER: _start_router,
+}

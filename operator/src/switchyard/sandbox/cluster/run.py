@@ -136,6 +136,7 @@ class Cluster:
             self._fleet,
             nodes=of(NODES),
             pods=of(PODS),
+            config_maps=of(CONFIG_MAPS),
             recorder=recorder,
             book=self._book,
             heartbeat_seconds=self._heartbeat_seconds,
