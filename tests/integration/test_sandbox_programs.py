@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.integration.test_sandbox_cluster import until
 
 from switchyard.sandbox.client import CONFIG_MAPS, EVENTS, PODS, ApiClient
 from switchyard.sandbox.cluster import programs
@@ -18,8 +19,6 @@ from switchyard.sandbox.cluster.conditions import is_pod_ready
 from switchyard.sandbox.cluster.fleet import read_fleet
 from switchyard.sandbox.cluster.programs import Launch, Program
 from switchyard.sandbox.handle import Sandbox
-
-from tests.integration.test_sandbox_cluster import until
 
 FLEET = read_fleet([{"name": "cpu", "nodes": 1}])
 
