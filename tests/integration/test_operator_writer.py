@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,24 @@ def test_a_child_that_the_watch_shows_is_applied_with_force_to_exactly_that_obje
     _, _, query, body = last(api)
     assert query["force"] == "true"
     assert body["metadata"]["uid"] == "child-uid"
+
+
+def test_an_apply_that_was_decided_on_one_version_names_it() -> None:
+    api = FakeApi({PATH: service(uid="child-uid")})
+    apply = replace(APPLY, resource_version="17")
+    run(writer(api, services=[Entry("shop", "chat", "child-uid", "17", None)]).apply(apply))
+    assert last(api)[3]["metadata"]["resourceVersion"] == "17"
+    api = FakeApi()
+    run(writer(api).apply(apply))  # what is not there yet has no version
+    assert "resourceVersion" not in last(api)[3]["metadata"]
+
+
+def test_traffic_that_is_held_is_not_taken_by_taking_up_what_the_watch_does_not_show_yet() -> None:
+    theirs = service(uid="child-uid", annotations={"switchyard.dev/traffic-held-by": "move"})
+    api = FakeApi({PATH: theirs})
+    result = run(writer(api).apply(APPLY))
+    assert result == Conflict("the traffic of Service shop/chat is held by move")
+    assert api.objects == {PATH: theirs}
 
 
 def test_a_child_of_an_earlier_life_that_the_watch_does_not_show_yet_is_taken_up() -> None:

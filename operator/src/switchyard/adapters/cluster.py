@@ -31,6 +31,7 @@ from switchyard.adapters.resources import (
 )
 from switchyard.api.labels import MANAGED_BY
 from switchyard.core.decisions import Apply, Delete, EventNote, StatusWrite
+from switchyard.core.holding import find_holder
 from switchyard.core.world import Pool, Settings, Unreadable, Workload, World
 from switchyard.engine.ports import Conflict, Denied, Failed, NotSynced, Observed, WriteResult, Written
 from switchyard.engine.signals import Outside
@@ -108,16 +109,22 @@ class KubernetesWriter:
                 return _result(answer, project_child)
             if not _is_same_owner(found.body, body):
                 return Denied(409, _taken(resource, namespace, name, found.body), is_name_taken=True)
+            if holder := find_holder(found.body):
+                return Conflict(f"the traffic of {resource.kind} {namespace}/{name} is held by {holder}")
             answer = await self._send(resource, apply, found.body["metadata"]["uid"])
         return _result(answer, project_child)
 
     async def _send(self, resource: Resource, apply: Apply, uid: str) -> Answer | Failed:
         metadata = apply.body["metadata"]
+        locks = {"uid": uid, "resourceVersion": apply.resource_version} if uid else {}
         return await self.connection.request(
             "PATCH",
             resource.path(metadata["namespace"], metadata["name"]),
             query={"fieldManager": apply.manager, "force": "true" if uid else "false"},
-            body={**apply.body, "metadata": {**metadata, "uid": uid}} if uid else apply.body,
+            body={
+                **apply.body,
+                "metadata": {**metadata, **{key: value for key, value in locks.items() if value}},
+            },
             content_type=APPLY_PATCH,
         )
 

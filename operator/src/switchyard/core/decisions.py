@@ -12,11 +12,15 @@ from switchyard.core.world import Child, Meta
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Server-side apply `body` (whole intent of one field manager) for `owner`."""
+    """Server-side apply `body` (whole intent of one field manager) for `owner`.
+
+    `resource_version`: of the object that this was decided on, where it must be no other; else empty.
+    """
 
     owner: tuple[str, str, str]  # kind, namespace, name
     body: Mapping[str, Any]
     manager: str = "switchyard-placement"
+    resource_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from switchyard.api import GROUP, VERSION, labels
 from switchyard.core.drift import seal
+from switchyard.core.holding import leave_out_traffic
 from switchyard.core.naming import label_value, track_name
 from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.pods import build_pod_spec
@@ -89,16 +90,20 @@ def choose_strategy(replicas: int) -> dict[str, Any]:
 def build_track_service(workload: Workload, track: Track) -> dict[str, Any]:
     """The Service of one track: reaches it whatever the stable Service points to."""
     selector = _track_selector(workload, track.name)
-    return _build_service(workload, track.name, child_labels(workload, track), selector)
+    return seal(_build_service(workload, track.name, child_labels(workload, track), selector))
 
 
-def build_stable_service(workload: Workload, serving_track: str) -> dict[str, Any]:
-    """The Service that callers use; `serving_track` is the one it sends them to, SHARED stands for all."""
+def build_stable_service(workload: Workload, serving_track: str, *, is_held: bool = False) -> dict[str, Any]:
+    """The Service that callers use; `serving_track` is the one it sends them to, SHARED stands for all.
+
+    `is_held`: somebody else says where it sends them; the selector is left to that.
+    """
     if serving_track == SHARED:
         selector = {labels.WORKLOAD: label_value(workload.meta.name), labels.SHARED: "true"}
     else:
         selector = _track_selector(workload, serving_track)
-    return _build_service(workload, workload.meta.name, child_labels(workload), selector)
+    body = _build_service(workload, workload.meta.name, child_labels(workload), selector)
+    return seal(leave_out_traffic(body) if is_held else body)
 
 
 def build_disruption_budget(workload: Workload) -> dict[str, Any]:
@@ -121,18 +126,16 @@ def _build_service(
     workload: Workload, name: str, marks: Mapping[str, str], selector: Mapping[str, str]
 ) -> dict[str, Any]:
     port = workload.spec.port
-    return seal(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": _metadata(workload, name, marks),
-            "spec": {
-                "type": "ClusterIP",
-                "selector": dict(selector),
-                "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
-            },
-        }
-    )
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(workload, name, marks),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(selector),
+            "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
+        },
+    }
 
 
 def _track_selector(workload: Workload, track: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from switchyard.core.desired import (
 )
 from switchyard.core.drift import differs
 from switchyard.core.errors import TemplateError
+from switchyard.core.holding import TRAFFIC_FIELDS
 from switchyard.core.outcome import Entry, Outcome
 from switchyard.core.placement.case import Option
 from switchyard.core.placement.explain import Rejection
@@ -29,7 +30,7 @@ from switchyard.core.stability.demand import DemandPlan
 from switchyard.core.stability.recommend import RecommendationPlan
 from switchyard.core.tracks import SHARED, Standing, choose_doomed, choose_serving, may_share
 from switchyard.core.workload_status import describe_workload
-from switchyard.core.world import PodTemplate, Workload, World
+from switchyard.core.world import Child, PodTemplate, Workload, World
 
 _KIND = "InferenceWorkload"
 Body = Mapping[str, Any]
@@ -175,6 +176,8 @@ def _choose_selection(scene: Scene, wanted: Sequence[Track], ready: Mapping[str,
     standing = scene.standing
     fullest = sorted(wanted, key=lambda each: (-ready.get(each.name, 0), each.name))
     first = fullest[0] if fullest else None
+    if standing.holders and not scene.grant.gives_way:
+        return SHARED if scene.facts.mode == "mixed" else standing.served or (first.name if first else "")
     if scene.facts.mode == "mixed":
         if first is None and standing.pointed_at == SHARED:
             return SHARED
@@ -212,7 +215,9 @@ def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], 
             if scene.standing.track(track.name) is None:
                 return [], (Reason.InvalidSpec, str(error))
         bodies.append(build_track_service(workload, track))
-    bodies += [build_stable_service(workload, turn.serving), build_disruption_budget(workload)]
+    is_held = "Service" in scene.standing.holders
+    bodies.append(build_stable_service(workload, turn.serving, is_held=is_held))
+    bodies.append(build_disruption_budget(workload))
     return bodies, None
 
 
@@ -236,12 +241,21 @@ def _applies(scene: Scene, bodies: list[Body]) -> tuple[Apply, ...]:
     for body in bodies:
         child = observed.get((body["kind"], body["metadata"]["name"]))
         if child is None or differs(body, child.body):
-            needed.append(Apply(owner, body))
+            needed.append(Apply(owner, body, resource_version=_find_version(scene, child)))
     return tuple(needed)
 
 
+def _find_version(scene: Scene, child: Child | None) -> str:
+    """The version that an apply builds upon, where an older picture could take traffic from its holder."""
+    if child is None or child.kind not in TRAFFIC_FIELDS or child.meta.name != scene.workload.meta.name:
+        return ""
+    return child.meta.resource_version
+
+
 def _deletes(scene: Scene, turn: _Turn) -> tuple[Delete, ...]:
-    """Children of doomed tracks, and of tracks whose Deployment is gone."""
+    """Children of doomed tracks, and of tracks whose Deployment is gone; nothing of what a holder may use."""
+    if scene.standing.holders and not scene.grant.gives_way:
+        return ()
     tracks = choose_doomed(
         scene.standing, turn.replicas, turn.serving, turn.ready, gives_way=scene.grant.gives_way
     )
@@ -291,7 +305,7 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         serving_ready=all_ready if turn.serving == SHARED else turn.ready.get(turn.serving, 0),
         waiting_for=pods.unschedulable_message or pods.waiting_reason or scene.standing.refusal(shown),
         stall=stall,
-        is_reachable=bool(scene.standing.pointed_at),
+        is_reachable=bool(scene.standing.pointed_at or scene.standing.holders),
         demand=scene.demand,
         waiting=scene.sizing.plan.waiting if scene.sizing else None,
         recommendation=scene.recommendation.recommendation,

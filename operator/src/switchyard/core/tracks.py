@@ -6,15 +6,18 @@
 
 In single mode the stable Service selects one track: it follows a new one when that has ready pods, or when
 the old one has none. In mixed mode it selects the pods of all tracks. An old track goes once nobody reaches
-it: when the Service has been seen to point elsewhere, or in a mix when all that is wanted is ready.
+it: when the Service has been seen to point elsewhere, or in a mix when all that is wanted is ready. While
+somebody holds the traffic, any track may be reached by a way of its own: none goes, and the one that served
+counts as serving.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from switchyard.api import labels
+from switchyard.core.holding import TRAFFIC_FIELDS, find_holder
 from switchyard.core.naming import label_value
 from switchyard.core.placement.ballot import Track
 from switchyard.core.placement.capacity import Fleet
@@ -33,6 +36,8 @@ class Standing:
     planned: tuple[Track, ...]  # of the present plan: those that serve, or are being started
     served: str
     pointed_at: str  # what the stable Service selects now: a track, SHARED, or empty without such a Service
+    # kind -> who moves its traffic: of the stable Service (`pointed_at` is empty then) and of the route
+    holders: Mapping[str, str] = field(default_factory=dict)
 
     def track(self, name: str) -> Track | None:
         """The track of that name."""
@@ -62,23 +67,31 @@ def find_standing(
     granted = {(each.variant, each.pool): each.replicas for each in workload.status.placements}
     tracks = []
     pointed_at = ""
+    holders = {}
     for child in children:
-        if child.kind == "Deployment" and not child.meta.is_deleting:
-            marks = child.meta.labels
+        marks = child.meta.labels
+        if child.kind == "Deployment" and labels.TRACK in marks and not child.meta.is_deleting:
             variant, pool = marks.get(labels.VARIANT, ""), marks.get(labels.POOL, "")
             variant, pool = variants.get(variant, variant), pools.get(pool, pool)
             pods = fleet.track((workload.meta.namespace, child.meta.name))
             asked = int((child.body.get("spec") or {}).get("replicas") or 0)
             replicas = granted.get((variant, pool)) or max(0, asked - pods.to_succeed) or asked
             tracks.append(Track(child.meta.name, variant, pool, replicas, pods))
-        if child.kind == "Service" and child.meta.name == workload.meta.name:
-            selector = (child.body.get("spec") or {}).get("selector") or {}
-            pointed_at = str(selector.get(labels.TRACK, "")) or (SHARED if labels.SHARED in selector else "")
+        if child.kind in TRAFFIC_FIELDS and child.meta.name == workload.meta.name:
+            if holder := find_holder(child.body):
+                holders[child.kind] = holder
+            elif child.kind == "Service":
+                pointed_at = _read_selector(child)
     tracks.sort(key=lambda each: each.name)
     served = _find_served(workload, tracks)
     usable = [each for each in tracks if each.variant in variants.values() and each.pool in pools.values()]
     planned = _find_planned(usable, served, granted, is_mixed=facts.mode == "mixed")
-    return Standing(tuple(children), tuple(tracks), planned, served, pointed_at)
+    return Standing(tuple(children), tuple(tracks), planned, served, pointed_at, holders)
+
+
+def _read_selector(service: Child) -> str:
+    selector = (service.body.get("spec") or {}).get("selector") or {}
+    return str(selector.get(labels.TRACK, "")) or (SHARED if labels.SHARED in selector else "")
 
 
 def _find_served(workload: Workload, tracks: Sequence[Track]) -> str:
@@ -130,8 +143,10 @@ def choose_doomed(
 ) -> tuple[Track, ...]:
     """Tracks to delete: not wanted, and nobody reaches them any more or a higher tier needs the devices.
 
-    `wanted`: replicas by track.
+    `wanted`: replicas by track. While the traffic is held, only a higher tier's need deletes a track.
     """
+    if standing.holders and not gives_way:
+        return ()
     is_complete = bool(wanted) and all(ready.get(name, 0) >= count for name, count in wanted.items())
     doomed = []
     for track in standing.tracks:
