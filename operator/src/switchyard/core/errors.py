@@ -5,7 +5,8 @@
           ├── ProfileError         a latency profile with numbers that no server can have
           ├── LedgerError          a placement that takes more devices than a pool has left (a bug)
           ├── TemplateError        a pod template from which no pod can be built
-          └── RoutingDocumentError  a routing document that no router can follow
+          ├── RoutingDocumentError  a routing document that no router can follow
+          └── SamplesError         a reading of a router's samples that no router can have made
 
 Expected outcomes (no capacity, objective out of reach, budget too small) are values with a reason, never
 exceptions. What is raised here is caught once per object by `decide`, so that one bad object stops no other.
@@ -32,3 +33,7 @@ class TemplateError(CoreError):
 
 class RoutingDocumentError(CoreError):
     """A routing document that no router can follow; the message has one line per problem."""
+
+
+class SamplesError(CoreError):
+    """A reading of a router's samples that no router can have made; the message has one line per problem."""
