@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,7 +17,8 @@ from pydantic.alias_generators import to_camel
 
 from switchyard.core.errors import RoutingDocumentError
 
-BASELINE, CANDIDATE = "baseline", "candidate"
+BASELINE: Final = "baseline"
+CANDIDATE: Final = "candidate"
 TIER_HEADER = "x-switchyard-tier"
 DEFAULT_SEGMENT = "default"
 
@@ -127,13 +128,16 @@ class Shadow(_Part):
 
 
 class Limits(_Part):
-    """What a request may take."""
+    """What a request and its connection may take; each worker has as many connections."""
 
     max_body_bytes: Annotated[int, Field(ge=0, le=16 << 30)] = 256 << 20
+    max_head_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 64 << 10
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     connect_timeout_seconds: Seconds = 5.0
     first_byte_timeout_seconds: Seconds = 300.0
     idle_timeout_seconds: Seconds = 300.0
     header_timeout_seconds: Seconds = 10.0
+    keep_alive_seconds: Seconds = 75.0
 
 
 class Strata(_Part):

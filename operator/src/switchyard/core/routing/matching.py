@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Literal
 
 from switchyard.core.routing.document import (
     BASELINE,
@@ -24,7 +25,7 @@ _SCALE = float(1 << 64)
 
 
 def find_segment(document: RoutingDocument, path: str, headers: Mapping[str, str]) -> Segment:
-    """The first segment that takes the request. `headers` must not care about case."""
+    """The first segment that takes the request. `headers`: names in lower case."""
     for segment in document.segments:
         if segment.match is None or matches(segment.match, path, headers):
             return segment
@@ -37,7 +38,7 @@ def matches(match: Match, path: str, headers: Mapping[str, str]) -> bool:
         return False
     if match.tier is not None and headers.get(TIER_HEADER) != match.tier:
         return False
-    return all(headers.get(name) == value for name, value in match.headers.items())
+    return all(headers.get(name.lower()) == value for name, value in match.headers.items())
 
 
 def has_prefix(path: str, prefix: str) -> bool:
@@ -47,7 +48,7 @@ def has_prefix(path: str, prefix: str) -> bool:
     return path == plain or path.startswith(f"{plain}/")
 
 
-def choose_arm(segment: Segment, key: str) -> str:
+def choose_arm(segment: Segment, key: str) -> Literal["baseline", "candidate"]:
     """Baseline or candidate, by the segment's weight. `key`: the caller that is sticky, else the request."""
     return CANDIDATE if 100 * draw("arm", segment.name, key) < segment.candidate_percent else BASELINE
 
