@@ -51,14 +51,21 @@ def command() -> None:
     default=0,
     help="Port of the API server on 127.0.0.1.  [default: any free one]",
 )
+@click.option(
+    "--routing",
+    default="none",
+    show_default=True,
+    help="Route kinds to install: `gateway-api`, `istio`, both with a comma between, or `none`.",
+)
 @_STATE
-def up(fleet: str, persist: Path | None, port: int, state_dir: Path) -> None:
+def up(*, fleet: str, persist: Path | None, port: int, routing: str, state_dir: Path) -> None:
     """Start the cluster and stay; Ctrl-C or `switchyard sandbox down` ends it."""
     from switchyard.sandbox.cluster.fleet import load_fleet
+    from switchyard.sandbox.gateway.kinds import parse_families
     from switchyard.sandbox.statedir import AlreadyUpError, StateDir
 
     try:
-        count = len(load_fleet(fleet))
+        count, families = len(load_fleet(fleet)), parse_families(routing)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     state = StateDir(state_dir)
@@ -71,13 +78,21 @@ def up(fleet: str, persist: Path | None, port: int, state_dir: Path) -> None:
     except OSError as error:
         raise click.ClickException(f"can't keep state in {state_dir}: {error.strerror}") from error
     try:
-        code = asyncio.run(_serve(state, fleet, count, persist, port))
+        code = asyncio.run(_serve(state, fleet, count, persist=persist, port=port, families=families))
     finally:
         state.unlock()
     sys.exit(code)
 
 
-async def _serve(state: Any, fleet: str, count: int, persist: Path | None, port: int) -> int:
+async def _serve(
+    state: Any,
+    fleet: str,
+    count: int,
+    *,
+    persist: Path | None,
+    port: int,
+    families: tuple[str, ...],
+) -> int:
     from switchyard.sandbox.apiserver.app import ApiServer, ServerOptions
     from switchyard.sandbox.apiserver.journal import JournalError
 
@@ -98,6 +113,7 @@ async def _serve(state: Any, fleet: str, count: int, persist: Path | None, port:
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     state.write_server(server.url, server.admin_token, server.ca_pem)
+    await _install_routing(server, families)
     state.nodes_path.unlink(missing_ok=True)
     cluster = _start_cluster(state, fleet)
     try:
@@ -128,6 +144,17 @@ async def _serve(state: Any, fleet: str, count: int, persist: Path | None, port:
         if cluster.poll() is None:
             cluster.kill()
         await server.stop()
+
+
+async def _install_routing(server: Any, families: tuple[str, ...]) -> None:
+    from switchyard.sandbox.client import ApiClient, Connection
+    from switchyard.sandbox.gateway.kinds import install
+
+    client = ApiClient(Connection(server.url, server.admin_token, server.ca_pem), agent="sandbox-up")
+    try:
+        await install(client, families)
+    finally:
+        await client.close()
 
 
 def _start_cluster(state: Any, fleet: str) -> subprocess.Popen[bytes]:

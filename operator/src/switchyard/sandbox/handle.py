@@ -28,6 +28,7 @@ from switchyard.sandbox.client import ApiClient, Connection
 from switchyard.sandbox.cluster.fleet import NodeSpec, load_fleet
 from switchyard.sandbox.cluster.nodes import NodeAgents
 from switchyard.sandbox.cluster.run import Cluster
+from switchyard.sandbox.gateway.kinds import install
 from switchyard.sandbox.statedir import StateDir
 
 _FAULTS = "/sandbox/v1/faults"
@@ -36,8 +37,9 @@ _FAULTS = "/sandbox/v1/faults"
 class Sandbox:
     """An embedded cluster in this event loop. `fleet` None: no nodes; or a name, a file, or the nodes.
 
-    `controllers` off: an API server alone (and nodes, where there is a fleet). A killed node is noticed
-    after about three heartbeats, its pods leave `eviction_seconds` later.
+    `controllers` off: an API server alone (and nodes, where there is a fleet). `routing`: families of route
+    kinds to install, "gateway-api" and "istio". A killed node is noticed after about three heartbeats, its
+    pods leave `eviction_seconds` later.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Sandbox:
         *,
         persist: Path | None = None,
         controllers: bool = True,
+        routing: tuple[str, ...] = (),
         port: int = 0,
         heartbeat_seconds: float = 3.0,
         eviction_seconds: float = 5.0,
@@ -55,6 +58,7 @@ class Sandbox:
         self._fleet = load_fleet(fleet) if isinstance(fleet, str) else fleet or ()
         self._has_cluster = controllers or bool(self._fleet)
         self._has_controllers = controllers
+        self._routing = routing
         self._directory = tempfile.TemporaryDirectory(prefix="switchyard-sandbox-")
         self._state = StateDir(self._directory.name)
         self._options = ServerOptions(port=port, state_dir=self._state.path, persist=persist)
@@ -67,6 +71,7 @@ class Sandbox:
         await self.server.start()
         self._state.write_server(self.server.url, self.server.admin_token, self.server.ca_pem)
         self._client = ApiClient(self.connection, agent="sandbox-handle")
+        await install(self.client, self._routing)
         if self._has_cluster:
             self._cluster = Cluster(
                 self.connection,
@@ -181,6 +186,7 @@ class SandboxProcess:
         *,
         fleet: str = "default",
         persist: Path | None = None,
+        routing: str = "none",
         timeout_seconds: float = 60.0,
     ) -> Self:
         """Start one with its state in `state_dir` and wait until its nodes are registered.
@@ -190,7 +196,7 @@ class SandboxProcess:
         state = StateDir(state_dir)
         state.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = [sys.executable, "-m", "switchyard", "sandbox", "up", "--state-dir", str(state.path)]
-        command += ["--fleet", fleet, *(["--persist", str(persist)] if persist else [])]
+        command += ["--fleet", fleet, "--routing", routing, *(["--persist", str(persist)] if persist else [])]
         output = state.path / "up.log"
         with output.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603  (our own command)
