@@ -46,7 +46,7 @@ UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 
 lock: $(STAMP) ## requirements/*.lock anew from pyproject.toml (needs uv)
 	$(UV_LOCK) --extra sandbox --extra plot --group dev pyproject.toml -o requirements/dev.lock
-	$(UV_LOCK) --constraints requirements/dev.lock pyproject.toml -o requirements/operator.lock
+	$(UV_LOCK) --extra router --constraints requirements/dev.lock pyproject.toml -o requirements/operator.lock
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
