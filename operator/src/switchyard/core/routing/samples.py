@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, with_config
@@ -45,6 +46,12 @@ class Histogram:
     edges: tuple[float, ...] = ()
     counts: tuple[Count, ...] = (0,)
     sum_microseconds: Count = 0
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.edges) + 1:
+            raise ValueError(
+                f"{len(self.edges)} edges and {len(self.counts)} counts; give one count more than edges"
+            )
 
     @property
     def total(self) -> int:
@@ -104,6 +111,10 @@ class ArmSamples:
     def ended(self) -> int:
         """Requests that came to any end."""
         return sum(counts.requests + counts.cancelled for counts in self.strata.values())
+
+    def pool(self) -> Counts:
+        """The counts of all strata together."""
+        return reduce(_add, self.strata.values(), Counts())
 
 
 @_part
@@ -189,12 +200,15 @@ class PairCounts:
 class SegmentSamples:
     """What happened in one segment.
 
-    `started`: users' requests passed on, by arm. `arms`: what became of them. `shadows`: of the copies, under
-    candidate and noise. `pairs` is keyed by stratum, that of the baseline's answer.
+    `started`: users' requests taken, by arm. `arms`: what became of them. `tunnels`: those that became a
+    connection of another protocol (WebSocket) and have ended; in no other count. `shadows`: copies, under
+    candidate, noise and, where the users' answers pass elsewhere, baseline. `pairs` is keyed by stratum, that
+    of the baseline's answer.
     """
 
     started: Mapping[str, Count] = field(default_factory=dict)
     arms: Mapping[str, ArmSamples] = field(default_factory=dict)
+    tunnels: Mapping[str, Count] = field(default_factory=dict)
     shadows: Mapping[str, ArmSamples] = field(default_factory=dict)
     shadow: ShadowCounts = ShadowCounts()
     pairs: Mapping[str, PairCounts] = field(default_factory=dict)
@@ -202,7 +216,7 @@ class SegmentSamples:
     def in_flight(self, arm: str) -> int:
         """Users' requests under way on an arm, in a reading since the life began."""
         ended = self.arms[arm].ended if arm in self.arms else 0
-        return self.started.get(arm, 0) - ended
+        return self.started.get(arm, 0) - ended - self.tunnels.get(arm, 0)
 
 
 @_part
@@ -210,13 +224,15 @@ class Samples:
     """A reading.
 
     `version`: the lowest of the routing documents in force. `at`: when the oldest part was read.
-    `epoch`: names the life, or the sum of lives, that was counted; empty where nothing was.
+    `epoch`: names the life, or the sum of lives, that was counted; empty where nothing was. `refused`:
+    requests that the router answered itself, before they had a segment, by status.
     """
 
     epoch: Epoch = ""
     version: Count | None = None
     at: AwareDatetime | None = None
     segments: Mapping[str, SegmentSamples] = field(default_factory=dict)
+    refused: Mapping[int, Count] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """The reading in its JSON form. Histograms point into one table of edges."""
@@ -229,6 +245,11 @@ class Samples:
 
 
 _ADAPTER: TypeAdapter[Samples] = TypeAdapter(Samples)
+
+
+def name_threshold(metric: str, seconds: float) -> str:
+    """The key of a threshold's table: latency:0.25."""
+    return f"{metric}:{float(seconds)!r}".removesuffix(".0")
 
 
 def parse_samples(text: bytes | str) -> Samples:
@@ -249,12 +270,10 @@ def parse_samples(text: bytes | str) -> Samples:
             "edges: must be a list of lists, and each histogram's edges an index in it"
         ) from None
     try:
-        samples = _ADAPTER.validate_python(plain)
+        return _ADAPTER.validate_python(plain)
     except ValidationError as error:
         lines = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise SamplesError("\n".join(lines)) from None
-    _judge_histograms(samples)
-    return samples
 
 
 def _histograms(plain: Any) -> list[dict[str, Any]]:
@@ -273,18 +292,6 @@ def _histograms(plain: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _judge_histograms(samples: Samples) -> None:
-    for name, segment in samples.segments.items():
-        for arm in (*segment.arms.values(), *segment.shadows.values()):
-            for counts in arm.strata.values():
-                for histogram in (counts.latency, counts.ttft, counts.tpot):
-                    if len(histogram.counts) != len(histogram.edges) + 1:
-                        raise SamplesError(
-                            f"segments.{name}: a histogram has {len(histogram.edges)} edges and "
-                            f"{len(histogram.counts)} counts; it must have one count more than edges"
-                        )
-
-
 def add_samples(one: Samples, other: Samples) -> Samples:
     """The readings of two lives as one. Associative and commutative; an empty reading changes nothing.
 
@@ -295,6 +302,7 @@ def add_samples(one: Samples, other: Samples) -> Samples:
         version=_lowest(one.version, other.version),
         at=_lowest(one.at, other.at),
         segments=_add(one.segments, other.segments),
+        refused=_add(one.refused, other.refused),
     )
 
 
@@ -308,9 +316,10 @@ def subtract_samples(later: Samples, earlier: Samples) -> Samples | None:
         return None
     try:
         segments = _subtract(later.segments, earlier.segments)
+        refused = _subtract(later.refused, earlier.refused)
     except _CountFell:
         return None
-    return Samples(later.epoch, later.version, later.at, segments)
+    return Samples(later.epoch, later.version, later.at, segments, refused)
 
 
 class _CountFell(Exception):  # noqa: N818 - a signal within this module, not an error

@@ -6,8 +6,7 @@ from switchyard.dataplane.exchange import Timing
 
 # Token streams send one event per token, each with one data line, and close with a mark that is no token.
 _DATA = b"\ndata:"
-_ENDS = (b"\ndata: [DONE]", b"\ndata:[DONE]")
-_LONGEST_END = max(map(len, _ENDS))
+_SPACED_END, _PLAIN_END = b"\ndata: [DONE]", b"\ndata:[DONE]"
 
 
 def is_event_stream(content_type: str, content_encoding: str = "") -> bool:
@@ -77,14 +76,14 @@ class StreamMeter:
         if b"\r" in data:
             data = data.replace(b"\r", b"\n")
         text = self._open + data
-        line = text.rfind(b"\n", -_LONGEST_END)
+        line = text.rfind(b"\n", -len(_SPACED_END))
         self._open = b""
         if line >= 0:
             tail = text[line:]
-            if any(end.startswith(tail) for end in _ENDS):
+            if _SPACED_END.startswith(tail) or _PLAIN_END.startswith(tail):
                 self._open = tail
                 text = text[:line]
         events = text.count(_DATA)
         if events and b"[DONE]" in text:
-            events -= sum(text.count(end) for end in _ENDS)
+            events -= text.count(_SPACED_END) + text.count(_PLAIN_END)
         return events
