@@ -230,7 +230,7 @@ def test_what_keeps_schema_and_rules_is_taken(http, kinds, namespace: str, body:
     assert answer.code == 201, answer.text
 
 
-@pytest.mark.parametrize("field", ["exposure", "approvals", "windows"], ids="{} is of no release yet".format)
+@pytest.mark.parametrize("field", ["rollout", "approvals", "windows"], ids="{} is of no release yet".format)
 def test_a_field_without_behaviour_is_not_accepted(http, workloads, field: str) -> None:
     answer = _create(http, workloads, _spec(workload("early"), **{field: {}}))
     assert answer.code == 400

@@ -35,6 +35,14 @@ def signal(spec: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     return workload(demand={"signal": fields}, **(spec or {}))
 
 
+def by_gateway(**fields: Any) -> dict[str, Any]:
+    return workload(exposure={"gateway": {"parentRefs": [{"name": "public"}], **fields}})
+
+
+def by_istio(**fields: Any) -> dict[str, Any]:
+    return workload(exposure={"istio": {"hosts": ["chat.example.com"], **fields}})
+
+
 def capacity(**fields: Any) -> dict[str, Any]:
     return pool(capacity=fields)
 
@@ -207,6 +215,63 @@ BAD = {
         ),
         "spec.fallback",
     ),
+    "an exposure by nothing": (workload(exposure={}), "spec.exposure"),
+    "an exposure by two": (
+        workload(exposure={"gateway": {"parentRefs": [{"name": "a"}]}, "istio": {"hosts": ["a"]}}),
+        "spec.exposure",
+    ),
+    "an exposure by no Gateway": (by_gateway(parentRefs=[]), "spec.exposure.gateway.parentRefs"),
+    "nine Gateways": (
+        by_gateway(parentRefs=[{"name": f"g{number}"} for number in range(9)]),
+        "spec.exposure.gateway.parentRefs",
+    ),
+    "the same Gateway twice": (
+        by_gateway(parentRefs=[{"name": "a", "namespace": "n"}, {"name": "a", "namespace": "n"}]),
+        "spec.exposure.gateway.parentRefs",
+    ),
+    "a Gateway and one of its listeners": (
+        by_gateway(parentRefs=[{"name": "a"}, {"name": "a", "sectionName": "https"}]),
+        "spec.exposure.gateway.parentRefs",
+    ),
+    "a Gateway in a namespace with dots": (
+        by_gateway(parentRefs=[{"name": "a", "namespace": "a.b"}]),
+        "spec.exposure.gateway.parentRefs[0].namespace",
+    ),
+    "a host with its port": (
+        by_gateway(hostnames=["chat.example.com:443"]),
+        "spec.exposure.gateway.hostnames[0]",
+    ),
+    "a host in capitals": (by_gateway(hostnames=["Chat.example.com"]), "spec.exposure.gateway.hostnames[0]"),
+    "a wildcard in the middle": (
+        by_gateway(hostnames=["chat.*.example.com"]),
+        "spec.exposure.gateway.hostnames[0]",
+    ),
+    "the same host twice": (by_gateway(hostnames=["a", "a"]), "spec.exposure.gateway.hostnames[1]"),
+    "seventeen hosts": (
+        by_gateway(hostnames=[f"h{number}" for number in range(17)]),
+        "spec.exposure.gateway.hostnames",
+    ),
+    "no paths": (by_gateway(paths=[]), "spec.exposure.gateway.paths"),
+    "five paths": (by_gateway(paths=["/a", "/b", "/c", "/d", "/e"]), "spec.exposure.gateway.paths"),
+    "a path without its slash": (by_gateway(paths=["v1"]), "spec.exposure.gateway.paths[0]"),
+    "a path that ends in a slash": (by_gateway(paths=["/v1/"]), "spec.exposure.gateway.paths[0]"),
+    "a path with an empty element": (by_gateway(paths=["/v1//a"]), "spec.exposure.gateway.paths[0]"),
+    "a path that goes up": (by_gateway(paths=["/v1/../a"]), "spec.exposure.gateway.paths[0]"),
+    "a path that stays": (by_gateway(paths=["/v1/."]), "spec.exposure.gateway.paths[0]"),
+    "a path with a query": (by_gateway(paths=["/v1?a=b"]), "spec.exposure.gateway.paths[0]"),
+    "an encoded path": (by_gateway(paths=["/v1%2fa"]), "spec.exposure.gateway.paths[0]"),
+    "Istio without hosts": (by_istio(hosts=[]), "spec.exposure.istio.hosts"),
+    "an Istio host with a scheme": (
+        by_istio(hosts=["https://chat.example.com"]),
+        "spec.exposure.istio.hosts[0]",
+    ),
+    "every host in the mesh": (by_istio(hosts=["*"]), "spec.exposure.istio.hosts"),
+    "every host at a gateway and in the mesh": (
+        by_istio(hosts=["*"], gateways=["infra/public", "mesh"]),
+        "spec.exposure.istio.hosts",
+    ),
+    "an Istio gateway in a folder": (by_istio(gateways=["a/b/c"]), "spec.exposure.istio.gateways[0]"),
+    "Istio by no gateway": (by_istio(gateways=[]), "spec.exposure.istio.gateways"),
     "interruptions of what stays": (pool(spot={"interruptionsPerDay": "1"}), "spec.spot"),
     "interruptions below none": (
         pool(capacityType="spot", spot={"interruptionsPerDay": "-1"}),
@@ -334,6 +399,19 @@ GOOD = {
             {"metric": each, "percentile": 95, "target": "1s"} for each in ("latency", "ttft", "tpot")
         ]
     ),
+    "an exposure by a Gateway": by_gateway(),
+    "an exposure by all that a Gateway takes": by_gateway(
+        parentRefs=[
+            {"name": "public", "namespace": "infra", "sectionName": "https"},
+            {"name": "public", "namespace": "infra", "sectionName": "http"},
+            {"name": "public"},
+            {"name": "inner.gate"},
+        ],
+        hostnames=["chat.example.com", "*.example.com", "localhost"],
+        paths=["/", "/v1", "/v1/chat.completions", "/.well-known/a..b"],
+    ),
+    "an exposure by the mesh": by_istio(hosts=["chat", "*.example.com"]),
+    "an exposure by gateways of Istio": by_istio(hosts=["*"], gateways=["infra/public", "own"]),
     "a spread over pools": workload(
         placement={"mode": "mixed"}, constraints={"spread": {"maxPercentPerPool": 1}}
     ),

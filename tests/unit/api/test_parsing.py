@@ -90,7 +90,7 @@ def test_the_fields_of_a_cost_are_typed() -> None:
 
 
 def test_a_field_of_a_later_release_is_ignored() -> None:
-    body = workload(exposure={"gateway": {}})
+    body = workload(warmStart={"requests": {}})
     body["spec"]["variants"][0]["adapters"] = ["support"]
     body["status"] = {"observedGeneration": 3, "attainment": {}}
     parsed = parse_workload(body)

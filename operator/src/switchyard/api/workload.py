@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from switchyard.api.base import ApiModel
 from switchyard.api.container import Container
 from switchyard.api.demand import Demand, LatencyObjective
+from switchyard.api.exposure import Exposure
 from switchyard.api.policy import Budget, Constraints, Fallback, PlacementPolicy, Scaling, VariantName
 from switchyard.api.profile import Profile
 from switchyard.api.schema_marks import SET, map_by, rule, rules
@@ -181,6 +182,12 @@ class InferenceWorkloadSpec(ApiModel):
     )
     port: Annotated[int, Field(ge=1, le=65_535)] = Field(
         default=8080, description="Port of the server, and of the Service in front of it.", examples=[8000]
+    )
+    exposure: Exposure | None = Field(
+        default=None,
+        description="How callers reach it beside the stable Service, which bears the workload's name. "
+        "Default: by the Service (ClusterIP) alone.",
+        examples=[{"gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["chat.example.com"]}}],
     )
     demand: Demand = Field(
         description="How many requests come.", examples=[{"requestsPerSecond": "12.5", "peakFactor": "1.5"}]
