@@ -8,15 +8,16 @@ another begins, so does the sum of the epochs, and no window mixes two of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import reduce
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, Self, TypeVar, dataclass_transform
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, with_config
 from pydantic.alias_generators import to_camel
 
 from switchyard.core.errors import SamplesError
+from switchyard.core.routing.cumulative import CountFell, Cumulative, add, subtract
 
 NOISE = "noise"  # the shadow arm on which the baseline answers the same request again
 
@@ -37,7 +38,7 @@ def _part(kind: type[T]) -> type[T]:
 
 
 @_part
-class Histogram:
+class Histogram(Cumulative):
     """Counts per bucket: `counts[i]` of values in (edges[i-1], edges[i]], the last of those above all edges.
 
     Without values it has no edges. The sum is kept in whole microseconds, so that adding is exact.
@@ -71,6 +72,25 @@ class Histogram:
             raise KeyError(seconds)
         return sum(self.counts[: self.edges.index(seconds) + 1])
 
+    def plus(self, other: Self) -> Self:
+        """Both together, over the edges that both have."""
+        if not self.total or not other.total:
+            return self if self.total else other
+        shared = tuple(edge for edge in self.edges if edge in other.edges)
+        counts = map(sum, zip(_regroup(self, shared), _regroup(other, shared), strict=True))
+        return type(self)(shared, tuple(counts), self.sum_microseconds + other.sum_microseconds)
+
+    def minus(self, earlier: Self) -> Self:
+        """What came since then. Raises CountFell."""
+        if not earlier.total:
+            return self
+        if self.edges != earlier.edges:
+            raise CountFell
+        counts = tuple(map(subtract, self.counts, earlier.counts))
+        if not any(counts):
+            return type(self)()
+        return type(self)(self.edges, counts, subtract(self.sum_microseconds, earlier.sum_microseconds))
+
 
 @_part
 class Counts:
@@ -96,7 +116,7 @@ class Counts:
 
 
 @_part
-class ArmSamples:
+class ArmSamples(Cumulative):
     """What one arm did. `strata` is keyed by buckets of prompt and output length: p0o1.
 
     `failure_run`: failures in a row up to now; `longest_failure_run`: the most there ever were. Of several
@@ -114,7 +134,24 @@ class ArmSamples:
 
     def pool(self) -> Counts:
         """The counts of all strata together."""
-        return reduce(_add, self.strata.values(), Counts())
+        return reduce(add, self.strata.values(), Counts())
+
+    def plus(self, other: Self) -> Self:
+        """Both together."""
+        return type(self)(
+            add(self.strata, other.strata),
+            max(self.failure_run, other.failure_run),
+            max(self.longest_failure_run, other.longest_failure_run),
+        )
+
+    def minus(self, earlier: Self) -> Self:
+        """What came since then. Raises CountFell."""
+        has_grown = subtract(self.longest_failure_run, earlier.longest_failure_run) > 0
+        return type(self)(
+            subtract(self.strata, earlier.strata),
+            self.failure_run,
+            self.longest_failure_run if has_grown else self.failure_run,
+        )
 
 
 @_part
@@ -218,6 +255,10 @@ class SegmentSamples:
         ended = self.arms[arm].ended if arm in self.arms else 0
         return self.started.get(arm, 0) - ended - self.tunnels.get(arm, 0)
 
+    def pool_pairs(self) -> PairCounts:
+        """The pairs of all strata together."""
+        return reduce(add, self.pairs.values(), PairCounts())
+
 
 @_part
 class Samples:
@@ -301,8 +342,8 @@ def add_samples(one: Samples, other: Samples) -> Samples:
         epoch=_add_epochs(one.epoch, other.epoch),
         version=_lowest(one.version, other.version),
         at=_lowest(one.at, other.at),
-        segments=_add(one.segments, other.segments),
-        refused=_add(one.refused, other.refused),
+        segments=add(one.segments, other.segments),
+        refused=add(one.refused, other.refused),
     )
 
 
@@ -315,15 +356,18 @@ def subtract_samples(later: Samples, earlier: Samples) -> Samples | None:
     if later.epoch != earlier.epoch:
         return None
     try:
-        segments = _subtract(later.segments, earlier.segments)
-        refused = _subtract(later.refused, earlier.refused)
-    except _CountFell:
+        segments = subtract(later.segments, earlier.segments)
+        refused = subtract(later.refused, earlier.refused)
+    except CountFell:
         return None
     return Samples(later.epoch, later.version, later.at, segments, refused)
 
 
-class _CountFell(Exception):  # noqa: N818 - a signal within this module, not an error
-    pass
+def _regroup(histogram: Histogram, edges: tuple[float, ...]) -> tuple[int, ...]:
+    if edges == histogram.edges:
+        return histogram.counts
+    within = [histogram.count_within(edge) for edge in edges]
+    return tuple(upper - lower for lower, upper in zip([0, *within], [*within, histogram.total], strict=True))
 
 
 def _add_epochs(one: str, other: str) -> str:
@@ -335,81 +379,3 @@ def _add_epochs(one: str, other: str) -> str:
 def _lowest(one: Any, other: Any) -> Any:
     given = [each for each in (one, other) if each is not None]
     return min(given) if given else None
-
-
-def _add(one: Any, other: Any) -> Any:
-    match one:
-        case int():
-            return one + other
-        case Mapping():
-            both = {key: _add(value, other[key]) for key, value in one.items() if key in other}
-            return {**one, **other, **both}
-        case Histogram():
-            return _add_histograms(one, other)
-        case ArmSamples():
-            return ArmSamples(
-                _add(one.strata, other.strata),
-                max(one.failure_run, other.failure_run),
-                max(one.longest_failure_run, other.longest_failure_run),
-            )
-    return _by_field(_add, one, other)
-
-
-def _subtract(later: Any, earlier: Any) -> Any:
-    match later:
-        case int():
-            if later < earlier:
-                raise _CountFell
-            return later - earlier
-        case Mapping():
-            return _subtract_each(later, earlier)
-        case Histogram():
-            return _subtract_histograms(later, earlier)
-        case ArmSamples():
-            has_grown = _subtract(later.longest_failure_run, earlier.longest_failure_run) > 0
-            return ArmSamples(
-                _subtract(later.strata, earlier.strata),
-                later.failure_run,
-                later.longest_failure_run if has_grown else later.failure_run,
-            )
-    return _by_field(_subtract, later, earlier)
-
-
-def _by_field(combine: Callable[[Any, Any], Any], one: Any, other: Any) -> Any:
-    return type(one)(*(combine(getattr(one, each.name), getattr(other, each.name)) for each in fields(one)))
-
-
-def _subtract_each(later: Mapping[Any, Any], earlier: Mapping[Any, Any]) -> dict[Any, Any]:
-    differences = {}
-    for key, value in {**earlier, **later}.items():
-        nothing = type(value)()
-        difference = _subtract(later.get(key, nothing), earlier.get(key, nothing))
-        if difference != nothing:
-            differences[key] = difference
-    return differences
-
-
-def _add_histograms(one: Histogram, other: Histogram) -> Histogram:
-    if not one.total or not other.total:
-        return one if one.total else other
-    shared = tuple(edge for edge in one.edges if edge in other.edges)
-    counts = tuple(map(sum, zip(_regroup(one, shared), _regroup(other, shared), strict=True)))
-    return Histogram(shared, counts, one.sum_microseconds + other.sum_microseconds)
-
-
-def _regroup(histogram: Histogram, edges: tuple[float, ...]) -> tuple[int, ...]:
-    if edges == histogram.edges:
-        return histogram.counts
-    within = [histogram.count_within(edge) for edge in edges]
-    return tuple(upper - lower for lower, upper in zip([0, *within], [*within, histogram.total], strict=True))
-
-
-def _subtract_histograms(later: Histogram, earlier: Histogram) -> Histogram:
-    if not earlier.total:
-        return later
-    if later.edges != earlier.edges:
-        raise _CountFell
-    counts = tuple(map(_subtract, later.counts, earlier.counts))
-    if not any(counts):
-        return Histogram()
-    return Histogram(later.edges, counts, _subtract(later.sum_microseconds, earlier.sum_microseconds))
