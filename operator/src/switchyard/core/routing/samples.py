@@ -276,7 +276,7 @@ class Samples:
     refused: Mapping[int, Count] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """The reading in its JSON form. Histograms point into one table of edges."""
+        """The reading in its JSON form, equal for equal readings. Histograms name their edges by index."""
         plain = _ADAPTER.dump_python(self, mode="json", by_alias=True, exclude_defaults=True)
         table: dict[tuple[float, ...], int] = {}
         for histogram in _histograms(plain):
@@ -320,17 +320,21 @@ def parse_samples(text: bytes | str) -> Samples:
 def _histograms(plain: Any) -> list[dict[str, Any]]:
     arms = [
         arm
-        for segment in plain.get("segments", {}).values()
+        for segment in _values(plain, "segments")
         for group in ("arms", "shadows")
-        for arm in segment.get(group, {}).values()
+        for arm in _values(segment, group)
     ]
     return [
         counts[metric]
         for arm in arms
-        for counts in arm.get("strata", {}).values()
+        for counts in _values(arm, "strata")
         for metric in ("latency", "ttft", "tpot")
         if metric in counts
     ]
+
+
+def _values(plain: Any, name: str) -> list[Any]:
+    return [value for _, value in sorted(plain.get(name, {}).items())]
 
 
 def add_samples(one: Samples, other: Samples) -> Samples:
