@@ -127,6 +127,19 @@ class Reason(StrEnum):
     )
     InvalidSpec = "InvalidSpec", "The spec can't be read or is not enough; the message names the field."
 
+    # of a workload's exposure
+    RouteAccepted = "RouteAccepted", "Every Gateway that the exposure names has taken the HTTPRoute."
+    RouteWritten = "RouteWritten", "The VirtualService is written; Istio does not say whether it took it."
+    RoutePending = "RoutePending", "The route is not written yet, or a Gateway has not answered about it."
+    RouteNotAccepted = (
+        "RouteNotAccepted",
+        "A Gateway refuses the HTTPRoute, or does not find what it refers to; the message is its answer.",
+    )
+    RouteKindMissing = (
+        "RouteKindMissing",
+        "The cluster does not know the kind of route that is asked for; the message says what to install.",
+    )
+
     # of a workload's demand, and of a better place for it
     SignalCurrent = "SignalCurrent", "The demand was measured within the last five minutes."
     SignalNever = (

@@ -246,6 +246,14 @@ class InferenceWorkloadStatus(ApiModel):
         description="Deployment that the stable Service points to.",
         examples=["chat-vllm-fp8-gpu-l4"],
     )
+    addresses: Annotated[
+        tuple[Annotated[str, Field(max_length=320)], ...], Field(max_length=32, json_schema_extra=ATOMIC)
+    ] = Field(
+        default=(),
+        description="Where callers reach it: the host names of its exposure, then its stable Service with "
+        "the port.",
+        examples=[["chat.example.com", "chat.team.svc:8000"]],
+    )
     replicas: Count | None = Field(default=None, description="Replicas wanted.", examples=[2])
     ready_replicas: Count | None = Field(
         default=None, description="Replicas of the active track that are ready.", examples=[2]
@@ -254,5 +262,5 @@ class InferenceWorkloadStatus(ApiModel):
     conditions: Conditions = Field(
         default=(),
         description="Ready, Placed, ObjectivesMet, WithinBudget; SignalsAvailable where a signal is asked "
-        "for; Degraded, Reconciling and Stalled only while True.",
+        "for; Exposed with an exposure; Degraded, Reconciling and Stalled only while True.",
     )

@@ -1,8 +1,8 @@
 """The children that a placed workload should have: pure builders, one per kind.
 
 Per track a Deployment and a Service; per workload a stable Service, whose selector names the track that
-serves, or in a mix takes the pods of all tracks, and a PodDisruptionBudget. All are owned by the workload:
-deleting it deletes them.
+serves, or in a mix takes the pods of all tracks, a PodDisruptionBudget, and the route that its exposure asks
+for. All are owned by the workload: deleting it deletes them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from switchyard.api import GROUP, VERSION, labels
+from switchyard.api.exposure import GatewayExposure, IstioExposure
 from switchyard.core.drift import seal
 from switchyard.core.holding import leave_out_traffic
 from switchyard.core.naming import label_value, track_name
 from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.pods import build_pod_spec
+from switchyard.core.routing.objects import Backends, build_http_route_rules, build_virtual_service_http
+from switchyard.core.routing.plan import Target
 from switchyard.core.tracks import SHARED
 from switchyard.core.world import PodTemplate, Workload
 
@@ -120,6 +123,45 @@ def build_disruption_budget(workload: Workload) -> dict[str, Any]:
             },
         }
     )
+
+
+def build_http_route(
+    workload: Workload, exposure: GatewayExposure, *, is_held: bool = False
+) -> dict[str, Any]:
+    """The HTTPRoute to the stable Service. `is_held`: its rules are left to somebody else."""
+    spec: dict[str, Any] = {
+        "parentRefs": [
+            each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in exposure.parent_refs
+        ],
+        "rules": build_http_route_rules(exposure, Backends(_find_stable_target(workload))),
+    }
+    if exposure.hostnames:
+        spec["hostnames"] = list(exposure.hostnames)
+    return _build_route("gateway.networking.k8s.io/v1", "HTTPRoute", workload, spec, is_held=is_held)
+
+
+def build_virtual_service(
+    workload: Workload, exposure: IstioExposure, *, is_held: bool = False
+) -> dict[str, Any]:
+    """The VirtualService to the stable Service. `is_held`: its routes are left to somebody else."""
+    spec = {
+        "hosts": list(exposure.hosts),
+        "gateways": list(exposure.gateways),
+        "http": build_virtual_service_http(Backends(_find_stable_target(workload))),
+    }
+    return _build_route("networking.istio.io/v1", "VirtualService", workload, spec, is_held=is_held)
+
+
+def _build_route(
+    api_version: str, kind: str, workload: Workload, spec: Mapping[str, Any], *, is_held: bool
+) -> dict[str, Any]:
+    metadata = _metadata(workload, workload.meta.name, child_labels(workload))
+    body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+    return seal(leave_out_traffic(body) if is_held else body)
+
+
+def _find_stable_target(workload: Workload) -> Target:
+    return Target(workload.meta.name, workload.spec.port)
 
 
 def _build_service(

@@ -8,6 +8,7 @@ from decimal import Decimal
 from switchyard.api import Reason
 from switchyard.api.workload_status import LearnedProfile as StoredProfile
 from switchyard.api.workload_status import Recommendation, ScaleDown
+from switchyard.core.conditions import Finding
 from switchyard.core.learning.learned import LearnedProfile
 from switchyard.core.placement.case import Option
 from switchyard.core.placement.cost import DeviceHour
@@ -60,6 +61,8 @@ class Outcome:
     stall: tuple[Reason, str] | None
     is_reachable: bool  # whether the stable Service is there
     demand: DemandPlan
+    addresses: tuple[str, ...] = ()
+    exposed: Finding | None = None  # None: by the stable Service alone
     waiting: ScaleDown | None = None
     recommendation: Recommendation | None = None
     learned: tuple[LearnedProfile, ...] | None = None  # None: nothing new since what is stored

@@ -15,7 +15,9 @@ from switchyard.core.pool_status import PoolReport, describe_pool, pool_columns
 from switchyard.core.stability.back_off import Trust
 from switchyard.core.world import Meta, Pool, Unreadable, Workload, World
 
-_TOLD_WHEN_NEW = frozenset({"Ready", "Placed"})  # good news worth an event although nothing was there before
+_TOLD_WHEN_NEW = frozenset(
+    {"Ready", "Placed", "Exposed"}
+)  # good news worth an event although nothing was there before
 _NEVER_FAILED = Trust()
 _NEVER_TOLD = frozenset({"Reconciling", "CapacityAvailable"})  # they come and go with every pod
 

@@ -18,6 +18,13 @@ from switchyard.core.desired import (
 )
 from switchyard.core.drift import differs
 from switchyard.core.errors import TemplateError
+from switchyard.core.exposure import (
+    build_routes,
+    find_route_kind,
+    find_unwanted_routes,
+    judge_exposure,
+    list_addresses,
+)
 from switchyard.core.holding import TRAFFIC_FIELDS
 from switchyard.core.outcome import Entry, Outcome
 from switchyard.core.placement.case import Option
@@ -202,6 +209,8 @@ def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], 
         ("Service", workload.meta.name),
         ("PodDisruptionBudget", workload.meta.name),
     ]
+    route_kind = find_route_kind(workload)
+    claims += [(route_kind, workload.meta.name)] if route_kind else []
     conflicts = [problem for kind, name in claims if (problem := names.claim(workload, kind, name))]
     if conflicts:
         return [], (Reason.NameConflict, conflicts[0])
@@ -215,9 +224,11 @@ def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], 
             if scene.standing.track(track.name) is None:
                 return [], (Reason.InvalidSpec, str(error))
         bodies.append(build_track_service(workload, track))
-    is_held = "Service" in scene.standing.holders
-    bodies.append(build_stable_service(workload, turn.serving, is_held=is_held))
+    held = scene.standing.holders
+    bodies.append(build_stable_service(workload, turn.serving, is_held="Service" in held))
     bodies.append(build_disruption_budget(workload))
+    if route_kind in scene.world.route_kinds:
+        bodies += build_routes(workload, is_held=route_kind in held)
     return bodies, None
 
 
@@ -261,12 +272,16 @@ def _deletes(scene: Scene, turn: _Turn) -> tuple[Delete, ...]:
     )
     doomed = {track.name for track in tracks}
     kept = {track.name for track in scene.standing.tracks} | {turn.serving, *turn.replicas}
+    left = [
+        child
+        for child in scene.standing.children
+        if (track := child.meta.labels.get(labels.TRACK)) and (track in doomed or track not in kept)
+    ]
+    left += find_unwanted_routes(scene.workload, scene.standing.children, scene.world.route_kinds)
     return tuple(
         Delete((_KIND, *scene.workload.key), child)
-        for child in sorted(scene.standing.children, key=lambda each: (each.kind, each.meta.name))
-        if (track := child.meta.labels.get(labels.TRACK))
-        and (track in doomed or track not in kept)
-        and not child.meta.is_deleting
+        for child in sorted(left, key=lambda each: (each.kind, each.meta.name))
+        if not child.meta.is_deleting
     )
 
 
@@ -307,6 +322,10 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         stall=stall,
         is_reachable=bool(scene.standing.pointed_at or scene.standing.holders),
         demand=scene.demand,
+        addresses=tuple(list_addresses(scene.workload)),
+        exposed=judge_exposure(
+            scene.workload, scene.standing.children, scene.world.route_kinds, stall or scene.refusal
+        ),
         waiting=scene.sizing.plan.waiting if scene.sizing else None,
         recommendation=scene.recommendation.recommendation,
         learned=scene.world.learned.get(scene.workload.key),

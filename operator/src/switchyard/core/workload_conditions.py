@@ -31,7 +31,7 @@ _AUTHOR_MUST_ACT = frozenset(
 def find_conditions(outcome: Outcome) -> list[Finding]:
     """All findings, the abnormal ones only while they hold."""
     found = [_ready(outcome), _placed(outcome), _objectives_met(outcome), _within_budget(outcome)]
-    found += [outcome.demand.finding] if outcome.demand.finding is not None else []
+    found += [each for each in (outcome.exposed, outcome.demand.finding) if each is not None]
     return found + [each for each in (_degraded(outcome), _reconciling(outcome), _stalled(outcome)) if each]
 
 

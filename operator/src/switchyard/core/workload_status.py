@@ -26,6 +26,7 @@ def describe_workload(outcome: Outcome) -> tuple[dict[str, Any], list[Finding]]:
         "rejected": [_rejected(each) for each in outcome.rejections],
         "demand": describe_demand(outcome.facts, outcome.demand),
         "activeTrack": outcome.serving_track if outcome.serving_ready else "",
+        "addresses": list(outcome.addresses),
         "replicas": outcome.replicas,
         "readyReplicas": outcome.serving_ready,
         "summary": _columns(outcome),

@@ -227,6 +227,7 @@ class World:
     settings: Settings = field(default_factory=Settings)
     # (kind, namespace, name) of a pool or workload -> why a child of it can't be written
     refusals: Mapping[tuple[str, str, str], Refusal] = field(default_factory=dict)
+    route_kinds: frozenset[str] = frozenset()  # of HTTPRoute and VirtualService, what the cluster knows
     quotas: tuple[ResourceQuotaView, ...] = ()
     signals: Mapping[tuple[str, str], SignalReading] = field(default_factory=dict)  # by workload
     learned: Mapping[tuple[str, str], tuple[LearnedProfile, ...]] = field(default_factory=dict)
