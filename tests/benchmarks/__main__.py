@@ -9,6 +9,7 @@ from rich.console import Console
 from tests.benchmarks.deciding import measure_decide
 from tests.benchmarks.figures import Benchmark, Figure, tabulate, write_json
 from tests.benchmarks.placing import measure_placing
+from tests.benchmarks.routing import measure_routing
 from tests.benchmarks.scale import SMALL, Scale
 from tests.benchmarks.solving import measure_solving
 from tests.benchmarks.startup import measure_startup
@@ -18,6 +19,7 @@ _BENCHMARKS: dict[str, Benchmark] = {
     "decide": measure_decide,
     "placing": measure_placing,
     "solving": measure_solving,
+    "routing": measure_routing,
 }
 
 

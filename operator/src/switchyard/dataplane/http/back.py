@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -48,7 +49,6 @@ class BackConnection(asyncio.Protocol):
 
     def __init__(self, release: Callable[[BackConnection], None]) -> None:
         self._release = release
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -67,17 +67,17 @@ class BackConnection(asyncio.Protocol):
         self.idle_seconds = _IDLE_SECONDS
         self.idle_since = 0.0
         self.last_byte_at = 0.0
-        self.retire_at = self._loop.time() + _AGE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311  (no secret)
+        self.retire_at = time.monotonic() + _AGE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311  (no secret)
 
     # -- asyncio ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (what create_connection makes)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        self.last_byte_at = self._loop.time()
+        self.last_byte_at = time.monotonic()
         sink = self._sink
         if sink is None:
             self.close()  # nobody asked: whatever this is, it answers no request
@@ -207,7 +207,7 @@ class BackConnection(asyncio.Protocol):
         """Let go of the sink, and be used again or closed."""
         self._sink = None
         if self._is_kept and self._is_request_sent:
-            self.idle_since = self._loop.time()
+            self.idle_since = time.monotonic()
             self._release(self)
         else:
             self.close()
@@ -220,7 +220,7 @@ class BackConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing() or not self._is_kept:
             return False
-        now = self._loop.time()
+        now = time.monotonic()
         return now < self.retire_at and now - self.idle_since < self.idle_seconds
 
     def begin(self, sink: Sink, head: bytes, *, is_head_request: bool = False) -> None:
@@ -234,7 +234,7 @@ class BackConnection(asyncio.Protocol):
         self._ends_with_connection = self._is_tunnel = False
         self._is_kept = True
         self.reuses += 1
-        self.last_byte_at = self._loop.time()
+        self.last_byte_at = time.monotonic()
         self.write(head)
 
     def write(self, data: bytes) -> None:
@@ -255,7 +255,7 @@ class BackConnection(asyncio.Protocol):
         """Take more of the answer."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-            self.last_byte_at = self._loop.time()
+            self.last_byte_at = time.monotonic()
 
     def abandon(self) -> None:
         """Forget the answer and end the connection, so that the backend can stop working on it."""
@@ -314,10 +314,10 @@ class BackPool:
 
     async def _connect(self, acquired: Acquired) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.connect_seconds
+        deadline = time.monotonic() + self.connect_seconds
         connection: BackConnection | None = None
         while connection is None:
-            left = deadline - loop.time()
+            left = deadline - time.monotonic()
             try:
                 async with asyncio.timeout(max(left, 0.001)):
                     _, connection = await loop.create_connection(
@@ -326,7 +326,7 @@ class BackPool:
             except TimeoutError:
                 break
             except OSError:
-                if loop.time() + _CONNECT_PAUSE_SECONDS >= deadline:
+                if time.monotonic() + _CONNECT_PAUSE_SECONDS >= deadline:
                     break
                 await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
         if connection is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -137,14 +138,14 @@ class FrontConnection(asyncio.Protocol):
         self._lingers = False
         self._paused: set[str] = set()
         self.peer = ""
-        self.last_byte_at = self._loop.time()
-        self.head_since: float | None = self._loop.time()
+        self.last_byte_at = time.monotonic()
+        self.head_since: float | None = time.monotonic()
 
     # -- asyncio ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (what create_server makes)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -152,7 +153,7 @@ class FrontConnection(asyncio.Protocol):
             self.refuse(503, "too many connections; try again later")
 
     def data_received(self, data: bytes) -> None:
-        self.last_byte_at = self._loop.time()
+        self.last_byte_at = time.monotonic()
         if self._is_tunnel:
             handler = self._queue[0].handler if self._queue else None
             if handler is not None:
@@ -200,7 +201,7 @@ class FrontConnection(asyncio.Protocol):
             self._queue[0].handler.caller_full(is_full=True)
 
     def resume_writing(self) -> None:
-        self.last_byte_at = self._loop.time()
+        self.last_byte_at = time.monotonic()
         if self._queue and self._queue[0].handler is not None:
             self._queue[0].handler.caller_full(is_full=False)
 
@@ -373,7 +374,7 @@ class FrontConnection(asyncio.Protocol):
         if not keep or not request.is_complete or self._host.is_draining or self._is_ending:
             self.close()
             return
-        self.last_byte_at = self._loop.time()
+        self.last_byte_at = time.monotonic()
         if self._queue:
             # not from within: a queue of requests that are refused at once must not nest
             self._loop.call_soon(self._go_on)
