@@ -394,6 +394,27 @@ def list_nodes(state_dir: Path) -> None:
         print(f"{node['name']:<20} {state:<5} {devices}{pace}")
 
 
+@command.command("list-gateways")
+@_STATE
+def list_gateways(state_dir: Path) -> None:
+    """Show where Gateways are served, and what their routes have counted."""
+    from switchyard.sandbox import handle
+    from switchyard.sandbox.statedir import NotUpError, StateDir
+
+    try:
+        found = handle.list_gateways(StateDir(state_dir))
+    except (handle.FaultError, NotUpError) as error:
+        raise click.ClickException(str(error)) from error
+    for gateway in found["gateways"]:
+        name = f"{gateway['namespace']}/{gateway['name']}" if gateway["name"] else ""
+        print(f"{gateway['kind']} {name}".strip(), *gateway["urls"], sep="  ")
+    for rule, counts in found["counts"]["rules"].items():
+        print(f"{rule}: {counts['requests']} requests")
+        for title in ("backends", "statuses", "mirrors"):
+            for name, value in counts[title].items():
+                print(f"  {title} {name}: {json.dumps(value)}")
+
+
 @command.command()
 @click.argument("kind", required=False)
 @click.argument("fields", nargs=-1)

@@ -9,6 +9,7 @@ with SandboxProcess.start(state_dir) as sandbox:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -28,7 +29,9 @@ from switchyard.sandbox.client import ApiClient, Connection
 from switchyard.sandbox.cluster.fleet import NodeSpec, load_fleet
 from switchyard.sandbox.cluster.nodes import NodeAgents
 from switchyard.sandbox.cluster.run import Cluster
-from switchyard.sandbox.gateway.kinds import install
+from switchyard.sandbox.gateway.controller import GatewayController
+from switchyard.sandbox.gateway.gateways import find_url
+from switchyard.sandbox.gateway.kinds import GATEWAYS, install
 from switchyard.sandbox.statedir import StateDir
 
 _FAULTS = "/sandbox/v1/faults"
@@ -52,7 +55,9 @@ class Sandbox:
         port: int = 0,
         heartbeat_seconds: float = 3.0,
         eviction_seconds: float = 5.0,
+        gateway_seed: int | None = None,
     ) -> None:
+        self._gateway_seed = gateway_seed
         self._heartbeat_seconds = heartbeat_seconds
         self._eviction_seconds = eviction_seconds
         self._fleet = load_fleet(fleet) if isinstance(fleet, str) else fleet or ()
@@ -80,6 +85,7 @@ class Sandbox:
                 is_mapped=False,
                 heartbeat_seconds=self._heartbeat_seconds,
                 eviction_seconds=self._eviction_seconds,
+                gateway_seed=self._gateway_seed,
             )
             await self._cluster.start()
         return self
@@ -141,6 +147,27 @@ class Sandbox:
         if self._cluster is None or self._cluster.agents is None:
             raise RuntimeError("this sandbox has no nodes, or is not started")
         return self._cluster.agents
+
+    @property
+    def gateway(self) -> GatewayController:
+        """The gateway behind all Gateways: where Istio's are served, what was counted, limits of mirrors."""
+        if self._cluster is None or self._cluster.gateway is None:
+            raise RuntimeError("this sandbox has no gateway, or is not started")
+        return self._cluster.gateway
+
+    async def gateway_url(
+        self, namespace: str, name: str, *, listener: str = "", timeout_seconds: float = 20.0
+    ) -> str:
+        """The URL of a Gateway's listener (the first one without a name), once it is programmed.
+
+        TimeoutError when it is not in time.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                url = find_url(await self.client.get(GATEWAYS, namespace, name), listener)
+                if url:
+                    return url
+                await asyncio.sleep(0.02)
 
     @property
     def faults(self) -> ServerFaults:
@@ -267,6 +294,12 @@ def list_nodes(state: StateDir) -> list[dict[str, Any]]:
     nodes = state.read_nodes()
     found: list[dict[str, Any]] = _call("GET", f"{nodes['url']}/nodes", nodes["token"], None)["nodes"]
     return found
+
+
+def list_gateways(state: StateDir) -> dict[str, Any]:
+    """`gateways` with their URLs and `counts` of their traffic, of a running sandbox."""
+    nodes = state.read_nodes()
+    return _call("GET", f"{nodes['url']}/gateways", nodes["token"], None)
 
 
 def server_fault(state: StateDir, method: str, fields: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the agents answer over HTTP: container logs to the API server, faults to whoever has the token."""
+"""What is answered over HTTP: logs to the API server, faults and gateways to whoever has the token."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from aiohttp import web
 
 from switchyard.sandbox.cluster.containers import ContainerRun
 from switchyard.sandbox.cluster.nodes import NodeAgents
+from switchyard.sandbox.gateway.controller import GatewayController
 
 
 class AgentServer:
     """Logs on the agents' address, faults on a loopback port of their own."""
 
-    def __init__(self, agents: NodeAgents, token: str) -> None:
+    def __init__(self, agents: NodeAgents, gateway: GatewayController, token: str) -> None:
         self._agents = agents
+        self._gateway = gateway
         self._token = token
         self._runners: list[web.AppRunner] = []
         self.admin_url = ""
@@ -36,6 +38,7 @@ class AgentServer:
         await web.SockSite(runner, agent_socket, ssl_context=_tls() if is_tls else None).start()
         admin = web.Application(middlewares=[self._check_token])
         admin.router.add_get("/nodes", self._list)
+        admin.router.add_get("/gateways", self._list_gateways)
         admin.router.add_post("/nodes/{name}/{action}", self._act)
         runner = await self._run(admin)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -116,6 +119,10 @@ class AgentServer:
             for name, state in self._agents.states.items()
         ]
         return web.json_response({"nodes": nodes})
+
+    async def _list_gateways(self, _request: web.Request) -> web.Response:
+        gateway = self._gateway
+        return web.json_response({"gateways": gateway.list_places(), "counts": gateway.proxy.counts.show()})
 
     async def _act(self, request: web.Request) -> web.Response:
         name, action = request.match_info["name"], request.match_info["action"]

@@ -42,12 +42,13 @@ from switchyard.sandbox.cluster.nodelife import NodeLifecycle
 from switchyard.sandbox.cluster.nodes import NodeAgents
 from switchyard.sandbox.cluster.replicasets import ReplicaSetController
 from switchyard.sandbox.cluster.scheduler import Scheduler
+from switchyard.sandbox.gateway.controller import GatewayController
 
 log = logging.getLogger(__name__)
 
 
 class Cluster:
-    """Everything of a cluster but its API server. `controllers` off leaves nodes and Services alone.
+    """Everything of a cluster but its API server. `controllers` off leaves nodes, Services and gateways.
 
     `is_mapped` None finds out by itself whether loopback addresses must be advertised as 10.x.y.z.
     """
@@ -62,9 +63,11 @@ class Cluster:
         is_mapped: bool | None = None,
         heartbeat_seconds: float = 3.0,
         eviction_seconds: float = 5.0,
+        gateway_seed: int | None = None,
     ) -> None:
         self._heartbeat_seconds = heartbeat_seconds
         self._eviction_seconds = eviction_seconds
+        self._gateway_seed = gateway_seed
         self._connection = connection
         self._fleet = fleet
         self._has_controllers = controllers
@@ -77,6 +80,7 @@ class Cluster:
         self._book: AddressBook | None = None
         self.admin_token = admin_token or secrets.token_urlsafe(24)
         self.agents: NodeAgents | None = None
+        self.gateway: GatewayController | None = None
 
     @property
     def admin_url(self) -> str:
@@ -141,7 +145,9 @@ class Cluster:
             book=self._book,
             heartbeat_seconds=self._heartbeat_seconds,
         )
-        self._server = AgentServer(self.agents, self.admin_token)
+        self.gateway = GatewayController(self._client, self._caches, self._book, seed=self._gateway_seed)
+        self._spawn(self._after_sync(self.gateway.queue.run()))
+        self._server = AgentServer(self.agents, self.gateway, self.admin_token)
         await self._server.start(self._book.socket, is_tls=self._is_mapped)
         await self.agents.start()
         self._spawn(self.agents.run())
@@ -169,6 +175,8 @@ class Cluster:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.agents is not None:
             await self.agents.close()
+        if self.gateway is not None:
+            await self.gateway.close()
         if self._forwarder is not None:
             await self._forwarder.close()
         if self._server is not None:
