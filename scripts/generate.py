@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chart_files import chart_files
 from reference_pages import render_api, render_catalog, render_reasons
+from router_pages import render_router
 
 from switchyard.adapters.metric_catalog import render_reference as render_metrics
 from switchyard.api.crd import KINDS, render_definition
@@ -30,6 +31,7 @@ def render_all() -> dict[Path, str]:
         Path("docs/reference/catalog.md"): render_catalog(),
         Path("docs/reference/metrics.md"): render_metrics(),
         Path("docs/reference/reasons.md"): render_reasons(),
+        Path("docs/reference/router.md"): render_router(),
         Path("docs/reference/signal-presets.md"): render_preset_page(),
     }
 

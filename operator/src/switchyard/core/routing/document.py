@@ -41,18 +41,29 @@ REPEATABLE_METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
 
 
 class Arm(_Part):
     """One of the two backends."""
 
     url: Annotated[str, Field(max_length=2048)]
+    """`http://host:port`, nothing more."""
 
     @field_validator("url")
     @classmethod
     def _judge_url(cls, url: str) -> str:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018  (reading it checks it)
+        except ValueError:
+            raise ValueError("give http://host:port") from None
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError("give http://host:port")
         if parts.query or parts.fragment or parts.username:
@@ -61,16 +72,23 @@ class Arm(_Part):
 
 
 class Arms(_Part):
+    """The backends."""
+
     baseline: Arm
+    """Where the service is served now."""
     candidate: Arm | None = None
+    """Where it may be served from; absent where nothing is tried."""
 
 
 class Match(_Part):
     """What a request must have; everything stated must hold."""
 
     headers: Annotated[Mapping[HeaderName, HeaderValue], Field(max_length=16)] = {}
+    """Header fields and the exact value that each must have. Names don't care about case."""
     path_prefix: PathPrefix | None = None
+    """Path elements that the path begins with: `/v1` takes `/v1` and `/v1/x`, not `/v10`."""
     tier: Literal["customer-facing", "internal", "batch"] | None = None
+    """The value of the header `x-switchyard-tier`."""
 
     @model_validator(mode="after")
     def _state_something(self) -> Self:
@@ -83,7 +101,9 @@ class Stickiness(_Part):
     """What keeps a caller on one arm: the value of a header or of a cookie."""
 
     header: HeaderName | None = None
+    """Name of the header field."""
     cookie: HeaderName | None = None
+    """Name of the cookie."""
 
     @model_validator(mode="after")
     def _state_one(self) -> Self:
@@ -96,17 +116,24 @@ class Segment(_Part):
     """A share of the traffic with a weight and a shadow of its own."""
 
     name: Name
+    """Its name in measurements. One that goes on under the same name keeps its counts."""
     match: Match | None = None
+    """Which requests it takes, of those that no segment before it took; absent for all."""
     candidate_percent: Percent = 0.0
+    """Share of its requests that the candidate answers."""
     shadow_percent: Percent = 0.0
+    """Share of the requests that the baseline answers of which the candidate gets a copy."""
     sticky: Stickiness | None = None
+    """What keeps a caller on one arm. Absent, or not in a request: its id decides."""
 
 
 class Exclusion(_Part):
     """Requests that are never sent twice; everything stated must hold."""
 
     method: Method | None = None
+    """The method of such requests."""
     path_prefix: PathPrefix | None = None
+    """Path elements that the path of such requests begins with."""
 
     @model_validator(mode="after")
     def _state_something(self) -> Self:
@@ -116,35 +143,52 @@ class Exclusion(_Part):
 
 
 class Shadow(_Part):
-    """How copies are sent. `noisePercent`: of the shadowed requests, sent to the baseline a second time."""
+    """How copies are sent."""
 
     max_concurrency: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Copies under way at a time, in each worker."""
     queue: Annotated[int, Field(ge=0, le=65_536)] = 64
+    """Copies that may wait for their turn, in each worker; more are dropped and counted."""
     max_body_bytes: Annotated[int, Field(ge=0, le=64 << 20)] = 1 << 20
+    """A request with a longer body is not copied; of answers as much is kept to compare."""
     noise_percent: Percent = 5.0
+    """Share of the copied requests that the baseline is asked a second time."""
     timeout_seconds: Seconds = 60.0
+    """How long a copy may take."""
     methods: tuple[Method, ...] = REPEATABLE_METHODS
+    """Methods that may be repeated."""
     exclude: Annotated[tuple[Exclusion, ...], Field(max_length=64)] = ()
+    """Requests that must not be repeated."""
 
 
 class Limits(_Part):
     """What a request and its connection may take; each worker has as many connections."""
 
     max_body_bytes: Annotated[int, Field(ge=0, le=16 << 30)] = 256 << 20
+    """Of a request's body; a longer one is refused with 413."""
     max_head_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 64 << 10
+    """Of a request's line and header fields; more is refused with 431."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Of callers, in each worker; more are refused with 503."""
     connect_timeout_seconds: Seconds = 5.0
+    """How long a backend is tried before the answer is 503."""
     first_byte_timeout_seconds: Seconds = 300.0
+    """How long a backend may say nothing before the answer is 504."""
     idle_timeout_seconds: Seconds = 300.0
+    """How long nothing may move within a body, an answer or a WebSocket."""
     header_timeout_seconds: Seconds = 10.0
+    """How long a request's head may take before it is refused with 408."""
     keep_alive_seconds: Seconds = 75.0
+    """How long a caller's connection may be idle."""
 
 
 class Strata(_Part):
     """Edges of the buckets into which samples are sorted by length, in tokens (or bytes where unknown)."""
 
     prompt_edges: Annotated[tuple[int, ...], Field(max_length=8)] = (256, 1024, 4096)
+    """Upper edges for the prompt, in tokens."""
     output_edges: Annotated[tuple[int, ...], Field(max_length=8)] = (64, 256, 1024)
+    """Upper edges for the answer, in tokens."""
 
     @field_validator("prompt_edges", "output_edges")
     @classmethod
@@ -158,16 +202,22 @@ class Threshold(_Part):
     """A bound that divides good answers from slow ones; also an edge of the metric's histograms."""
 
     metric: Literal["latency", "ttft", "tpot"]
+    """latency: to the end of the answer; ttft: to its first token; tpot: per further token."""
     seconds: Seconds
+    """The longest that is good."""
 
 
 class Measure(_Part):
     """What is told apart in the measurements. Edges in seconds; the last bucket has none."""
 
     latency_edges: Edges = DEFAULT_EDGES
+    """Edges of the histogram of latency."""
     ttft_edges: Edges = DEFAULT_EDGES
+    """Edges of the histogram of the time to the first token."""
     tpot_edges: Edges = DEFAULT_TOKEN_EDGES
+    """Edges of the histogram of the time per token after the first."""
     thresholds: Annotated[tuple[Threshold, ...], Field(max_length=8)] = ()
+    """Bounds by which pairs are told apart."""
 
     @field_validator("latency_edges", "ttft_edges", "tpot_edges")
     @classmethod
@@ -187,23 +237,34 @@ class Comparator(_Part):
     """How two answers are compared; options are those of the comparator's type."""
 
     type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    """`exact`, `json`, `text`, `tokens`, `embedding` or `topk`."""
     options: Annotated[Mapping[str, Any], Field(max_length=16)] = {}
+    """Options of that type."""
 
 
 class RoutingDocument(_Part):
     """All that a router needs to know. The last segment takes what no other matched."""
 
     version: Annotated[int, Field(ge=0, le=2**53)]
+    """Whose document wins: a router takes a higher one only."""
     workload: Annotated[str, Field(max_length=317)] = ""
+    """`namespace/name`, for people."""
     arms: Arms
+    """The two backends."""
     segments: Annotated[tuple[Segment, ...], Field(min_length=1, max_length=16)] = (
         Segment(name=DEFAULT_SEGMENT),
     )
+    """In order; the last one has no match."""
     shadow: Shadow = Shadow()
+    """How copies are sent."""
     limits: Limits = Limits()
+    """What requests may take."""
     strata: Strata = Strata()
+    """How samples are told apart by length."""
     measure: Measure = Measure()
+    """How times are counted."""
     comparators: Annotated[tuple[Comparator, ...], Field(max_length=8)] = (Comparator(type="exact"),)
+    """How answers are compared."""
 
     @model_validator(mode="after")
     def _hang_together(self) -> Self:
@@ -234,7 +295,7 @@ def parse_routing_document(text: bytes | str) -> RoutingDocument:
     """The document in a JSON text. Raises RoutingDocumentError with one line per problem."""
     try:
         plain = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RoutingDocumentError(f"not JSON: {error}") from None
     try:
         return RoutingDocument.model_validate(plain)
@@ -250,4 +311,6 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{path}: must be given"
     shown = json.dumps(problem["input"], default=str)[:80]
-    return f"{path}: {shown}: {message}" if path else message
+    if not path:
+        return message if problem["type"] == "value_error" else f"{shown}: {message}"
+    return f"{path}: {shown}: {message}"
