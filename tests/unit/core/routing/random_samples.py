@@ -58,7 +58,11 @@ def arms(draw, edges=EDGES):
 
 
 tables = st.builds(Table, counts, counts, counts, counts)
-comparisons = st.builds(Comparisons, above_zero, counts, counts, mappings([0, 99, 100], above_zero))
+comparisons = st.builds(
+    lambda scores, incomparable: Comparisons(sum(scores.values()), incomparable, scores.get(0, 0), scores),
+    mappings([0, 99, 100], above_zero),
+    counts,
+)
 scores = st.builds(ScoreCounts, comparisons, comparisons, mappings([-100, 0, 7], above_zero), tables)
 pairs = st.builds(
     PairCounts,

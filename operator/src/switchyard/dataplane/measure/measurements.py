@@ -171,8 +171,8 @@ class Measurements:
         for name in names:
             if name in before:
                 cells = self._segments[name] = _SegmentCells(layout)
-                cells.started = {arm: before[name].in_flight(arm) for arm in cells.started}
-                cells.sent = before[name].shadow.in_flight
+                cells.started = {arm: max(0, before[name].in_flight(arm)) for arm in cells.started}
+                cells.sent = max(0, before[name].shadow.in_flight)
         if not is_first:
             self._epoch = self._make_epoch()
             self._refused = {}
