@@ -1,158 +1,27 @@
-"""The sandbox's gateway: HTTPRoutes and VirtualServices over real HTTP, and what their status says."""
+"""HTTPRoutes on the sandbox's gateway: what happens to requests, over real HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
+from tests.integration.gateway_scene import Scene, is_plausible, mirror_to, run, to
 from tests.integration.test_sandbox_cluster import until
 
-from switchyard.sandbox.client import ENDPOINT_SLICES, SERVICES, ApiClient, Resource
-from switchyard.sandbox.gateway.kinds import (
-    CLASS_NAME,
-    GATEWAYS,
-    HTTP_ROUTES,
-)
-from switchyard.sandbox.handle import Sandbox
+from switchyard.sandbox.client import SERVICES
+from switchyard.sandbox.gateway.kinds import GATEWAYS, HTTP_ROUTES
 
 RULE = "HTTPRoute default/web 0"
 
 
-@dataclass
-class Upstream:
-    """A backend outside of any pod: an endpoint that the test writes itself, and what it has seen."""
-
-    name: str
-    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    port: int = 0
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
-    gone: asyncio.Event = field(default_factory=asyncio.Event)  # a client left before the end
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read() if self.answer is None else b""
-        self.seen.append((request.method, request.raw_path, dict(request.headers), body))
-        if self.answer is not None:
-            try:
-                return await self.answer(request)
-            except (asyncio.CancelledError, ConnectionError):
-                self.gone.set()
-                raise
-        return web.Response(body=self.name.encode() + b" " + body, headers={"X-Backend": self.name})
-
-
-class Scene:
-    """A sandbox with its gateway, and the upstreams that a test asks for."""
-
-    def __init__(self, sandbox: Sandbox, stack: contextlib.AsyncExitStack) -> None:
-        self.sandbox = sandbox
-        self.client: ApiClient = sandbox.client
-        self._stack = stack
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=50))
-        stack.push_async_callback(self.session.close)
-
-    async def upstream(self, name: str, namespace: str = "default") -> Upstream:
-        """A Service with one endpoint, served by this process."""
-        made = Upstream(name)
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{tail:.*}", made.handle)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.05)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.port = runner.addresses[0][1]
-        await self.make(SERVICES, name, {"ports": [{"name": "http", "port": 80}]}, namespace)
-        await self.set_endpoints(made, namespace)
-        return made
-
-    async def set_endpoints(self, upstream: Upstream, namespace: str = "default", port: int = 0) -> None:
-        body = {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": upstream.name,
-                "namespace": namespace,
-                "labels": {"kubernetes.io/service-name": upstream.name},
-            },
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
-            "ports": [{"name": "http", "port": port or upstream.port, "protocol": "TCP"}],
-        }
-        await self.client.apply(ENDPOINT_SLICES, body, manager="test")
-
-    async def make(self, resource: Resource, name: str, spec: Any, namespace: str = "default") -> dict:
-        meta = {"name": name, **({"namespace": namespace} if resource.is_namespaced else {})}
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, "spec": spec}
-        return await self.client.create(resource, namespace, body)
-
-    async def gateway(self, name: str = "gw", **listener: Any) -> str:
-        """The URL of a new Gateway with one listener on port 8080."""
-        listeners = [{"name": "http", "port": 8080, "protocol": "HTTP", **listener}]
-        await self.make(GATEWAYS, name, {"gatewayClassName": CLASS_NAME, "listeners": listeners})
-        return await self.sandbox.gateway_url("default", name)
-
-    async def route(self, name: str, rules: list[dict], *, namespace: str = "default", **spec: Any) -> dict:
-        """A new HTTPRoute, once the gateway has judged it."""
-        spec = {"parentRefs": [{"name": "gw", "namespace": "default"}], "rules": rules, **spec}
-        await self.make(HTTP_ROUTES, name, spec, namespace)
-        return await self.judged(name, namespace)
-
-    async def change(self, name: str, spec: dict) -> dict:
-        """An HTTPRoute after a change of its spec, once the gateway has judged it."""
-        await self.client.patch(HTTP_ROUTES, "default", name, {"spec": spec})
-        return await self.judged(name)
-
-    async def judged(self, name: str, namespace: str = "default") -> dict:
-        """{condition type: condition} of the route's first parent, for its present generation."""
-
-        async def is_judged() -> Any:
-            body = await self.client.get(HTTP_ROUTES, namespace, name)
-            parents = (body.get("status") or {}).get("parents") or []
-            entries = {entry["type"]: entry for entry in parents[0]["conditions"]} if parents else {}
-            generation = body["metadata"]["generation"]
-            return entries if all(e["observedGeneration"] == generation for e in entries.values()) else None
-
-        return await until(is_judged)
-
-    async def ask(self, url: str, *, method: str = "GET", **more: Any) -> tuple[int, bytes]:
-        async with self.session.request(method, url, **more) as answer:
-            return answer.status, await answer.read()
-
-
-def run(scenario: Callable[[Scene], Awaitable[None]], *families: str) -> None:
-    async def play() -> None:
-        routing = families or ("gateway-api",)
-        async with contextlib.AsyncExitStack() as stack:
-            sandbox = await stack.enter_async_context(Sandbox(None, routing=routing, gateway_seed=7))
-            await scenario(Scene(sandbox, stack))
-
-    asyncio.run(play())
-
-
-def to(name: str, weight: int = 1, **more: Any) -> dict:
-    return {"name": name, "port": 80, "weight": weight, **more}
-
-
-def mirror_to(name: str, **share: Any) -> dict:
-    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": name, "port": 80}, **share}}
-
-
-def is_plausible(hits: int, draws: int, share: float) -> bool:
-    """Whether a count lies within five standard deviations of its binomial mean."""
-    return abs(hits - draws * share) <= 5 * math.sqrt(draws * share * (1 - share)) + 1e-9
-
-
-# -- requests ----------------------------------------------------------------------------------------
-
-
 def test_a_route_carries_requests_and_answers_through_unchanged() -> None:
     async def scenario(scene: Scene) -> None:
-        web_ = await scene.upstream("web")
+        upstream = await scene.upstream("web")
         url = await scene.gateway()
         assert await scene.ask(url) == (404, b"no route takes this request\n")
         conditions = await scene.route("web", [{"backendRefs": [to("web")]}])
@@ -161,19 +30,345 @@ def test_a_route_carries_requests_and_answers_through_unchanged() -> None:
             "ResolvedRefs": "ResolvedRefs",
         }
         body = bytes(range(256)) * 4000
-        assert await scene.ask(
-            f"{url}/a%2Fb/../c?q=%20x&q=2",
-            method="PUT",
-            data=body,
-            headers={"X-Forwarded-For": "10.0.0.1", "Connection": "X-Private", "X-Private": "1"},
-        ) == (200, b"web " + body)
-        method, path, headers, received = web_.seen[-1]
-        assert (method, received) == ("PUT", body)
-        assert headers["Host"] == url.removeprefix("http://")
-        assert headers["X-Forwarded-For"] == "10.0.0.1, 127.0.0.1"
-        assert headers["X-Forwarded-Proto"] == "http"
-        assert "X-Private" not in headers
-        assert scene.sandbox.gateway.proxy.counts.statuses(RULE) == {200: 1}
-        assert path.endswith("?q=%20x&q=2")
+        headers = {"X-Forwarded-For": "10.0.0.1", "Connection": "X-Private", "X-Private": "1"}
+        target = aiohttp.client.URL(f"{url}/a%2Fb//c?q=%20x&q=2", encoded=True)
+        answer = await scene.ask(target, method="PUT", data=body, headers=headers)
+        assert answer == (200, b"web " + body)
+        (seen,) = upstream.seen
+        assert (seen.method, seen.path, seen.body) == ("PUT", "/a%2Fb//c?q=%20x&q=2", body)
+        assert seen.headers["Host"] == url.removeprefix("http://")
+        assert seen.headers["X-Forwarded-For"] == "10.0.0.1, 127.0.0.1"
+        assert seen.headers["X-Forwarded-Proto"] == "http"
+        assert "X-Private" not in seen.headers
+        assert scene.counts.statuses(RULE) == {200: 1}
+        assert scene.counts.unmatched == 1
+
+    run(scenario)
+
+
+def test_weights_hold_and_change_without_a_lost_request() -> None:
+    async def scenario(scene: Scene) -> None:
+        for name in ("old", "new", "never"):
+            await scene.upstream(name)
+        url = await scene.gateway()
+        await scene.route("web", [{"backendRefs": [to("old", 90), to("new", 10), to("never", 0)]}])
+        answers = await scene.ask_often(url, 1000)
+        assert {status for status, _ in answers} == {200}
+        shares = Counter(body for _, body in answers)
+        assert is_plausible(shares[b"new "], 1000, 0.1)
+        assert set(shares) == {b"old ", b"new "}
+        assert scene.counts.backends(RULE) == {
+            "default/old:80": shares[b"old "],
+            "default/new:80": shares[b"new "],
+        }
+
+        is_over = asyncio.Event()
+        statuses: Counter[int] = Counter()
+
+        async def keep_asking() -> None:
+            while not is_over.is_set():
+                status, _ = await scene.ask(url)
+                statuses[status] += 1
+
+        asking = [asyncio.create_task(keep_asking()) for _ in range(4)]
+        for weight in range(0, 101, 10):
+            rules = [{"backendRefs": [to("old", 100 - weight), to("new", weight)]}]
+            await scene.change("web", {"rules": rules})
+        is_over.set()
+        await asyncio.gather(*asking)
+        assert set(statuses) == {200}
+        assert statuses[200] > 20
+        # What the status says is in force: from here on nobody gets the old one.
+        assert {body for _, body in await scene.ask_often(url, 50)} == {b"new "}
+
+    run(scenario)
+
+
+def _path(value: str, kind: str = "PathPrefix", **more: Any) -> dict:
+    return {"path": {"type": kind, "value": value}, **more}
+
+
+def _header(value: str, kind: str = "Exact", name: str = "X-Tier") -> dict:
+    return {"name": name, "type": kind, "value": value}
+
+
+PRECEDENCE = {
+    "any": [_path("/")],
+    "prefix": [_path("/api")],
+    "long-prefix": [_path("/api/v1/")],
+    "exact": [_path("/api/v1", "Exact")],
+    "method": [_path("/api/v1", method="PUT")],
+    "header": [_path("/api/v1", headers=[_header("gold")])],
+    "two-headers": [
+        _path("/api/v1", headers=[_header("gold"), _header("eu|us", "RegularExpression", "Zone")])
+    ],
+    "query": [_path("/api/v1", queryParams=[{"name": "debug", "value": "1"}])],
+    "regex": [_path("/models/[a-z]+/versions/[0-9]+", "RegularExpression")],
+}
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_the_most_specific_match_takes_a_request_wherever_it_stands(is_reversed: bool) -> None:  # noqa: FBT001
+    async def scenario(scene: Scene) -> None:
+        for name in PRECEDENCE:
+            await scene.upstream(name)
+        url = await scene.gateway()
+        names = list(PRECEDENCE)[:: -1 if is_reversed else 1]
+        rules = [{"matches": PRECEDENCE[name], "backendRefs": [to(name)]} for name in names]
+        # Precedence goes across routes, so the rules are spread over two.
+        await scene.route("one", rules[::2])
+        await scene.route("two", rules[1::2])
+        asked: list[tuple[str, str, dict[str, str], str]] = [
+            ("GET", "/", {}, "any"),
+            ("GET", "/apis", {}, "any"),
+            ("GET", "/api", {}, "prefix"),
+            ("GET", "/api/", {}, "prefix"),
+            ("GET", "/api/v2?debug=1", {}, "prefix"),
+            ("GET", "/api/v1", {}, "exact"),
+            ("PUT", "/api/v1", {}, "exact"),
+            ("GET", "/api/v1/x", {}, "long-prefix"),
+            ("PUT", "/api/v1/x", {}, "method"),
+            ("PUT", "/api/v1/x", {"X-Tier": "gold"}, "method"),
+            ("GET", "/api/v1/x", {"x-tier": "gold"}, "header"),
+            ("GET", "/api/v1/x", {"X-Tier": "golden"}, "long-prefix"),
+            ("GET", "/api/v1/x", {"X-Tier": "gold", "Zone": "us"}, "two-headers"),
+            ("GET", "/api/v1/x", {"X-Tier": "gold", "Zone": "usa"}, "header"),
+            ("GET", "/api/v1/x?debug=1", {}, "query"),
+            ("GET", "/api/v1/x?debug=1", {"X-Tier": "gold"}, "header"),
+            ("GET", "/models/a/versions/12", {}, "regex"),
+            ("GET", "/models/a/versions/12/x", {}, "any"),
+        ]
+        for method, path, headers, expected in asked:
+            status, body = await scene.ask(f"{url}{path}", method=method, headers=headers)
+            assert (status, body.decode().strip()) == (200, expected), (method, path, headers)
+
+    run(scenario)
+
+
+def test_among_equal_matches_the_oldest_route_takes_a_request() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.upstream("first")
+        await scene.upstream("second")
+        url = await scene.gateway()
+        await scene.route("z-older", [{"backendRefs": [to("first")]}])
+        await asyncio.sleep(1.1)  # creation times have whole seconds
+        await scene.route("a-younger", [{"backendRefs": [to("second")]}])
+        assert await scene.ask(url) == (200, b"first ")
+        await scene.client.delete(HTTP_ROUTES, "default", "z-older")
+
+        async def has_changed() -> bool:
+            return await scene.ask(url) == (200, b"second ")
+
+        await until(has_changed)
+
+    run(scenario)
+
+
+def test_a_request_goes_by_its_host_the_most_specific_name_first() -> None:
+    async def scenario(scene: Scene) -> None:
+        for name in ("exact", "wild", "rest"):
+            await scene.upstream(name)
+        url = await scene.gateway(hostname="*.example.com")
+        for name, hosts in (("rest", []), ("wild", ["*.api.example.com"]), ("exact", ["v1.api.example.com"])):
+            await scene.route(name, [{"backendRefs": [to(name)]}], hostnames=hosts)
+        asked = {
+            "v1.api.example.com": (200, b"exact "),
+            "V1.API.example.com:8080": (200, b"exact "),
+            "v2.api.example.com": (200, b"wild "),
+            "a.b.api.example.com": (200, b"wild "),
+            "api.example.com": (200, b"rest "),
+            "example.com": (404, b"no route takes this request\n"),
+            "example.org": (404, b"no route takes this request\n"),
+        }
+        for host, expected in asked.items():
+            assert await scene.ask(url, headers={"Host": host}) == expected, host
+
+    run(scenario)
+
+
+def test_what_has_no_backend_answers_500_and_what_has_no_endpoint_503() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.upstream("web")
+        await scene.make(SERVICES, "empty", {"ports": [{"name": "http", "port": 80}]})
+        url = await scene.gateway()
+        rules = [
+            {"matches": [_path("/none")]},
+            {"matches": [_path("/zero")], "backendRefs": [to("web", 0)]},
+            {"matches": [_path("/gone")], "backendRefs": [to("gone")]},
+            {"matches": [_path("/empty")], "backendRefs": [to("empty")]},
+            {"matches": [_path("/half")], "backendRefs": [to("web"), to("gone")]},
+        ]
+        conditions = await scene.route("web", rules)
+        assert conditions["ResolvedRefs"]["reason"] == "BackendNotFound"
+        assert conditions["Accepted"]["status"] == "True"
+        for path, status in (("/none", 500), ("/zero", 500), ("/gone", 500), ("/empty", 503)):
+            assert (await scene.ask(url + path))[0] == status, path
+        halves = Counter(status for status, _ in await scene.ask_often(f"{url}/half", 200))
+        assert set(halves) == {200, 500}
+        assert is_plausible(halves[500], 200, 0.5)
+
+        await scene.place("web", [1])  # nobody listens there
+        assert {status for status, _ in await scene.ask_often(f"{url}/half", 20)} == {500, 503}
+
+    run(scenario)
+
+
+def test_headers_are_changed_as_the_rule_and_its_backend_say() -> None:
+    async def scenario(scene: Scene) -> None:
+        upstream = await scene.upstream("web")
+        url = await scene.gateway()
+        changes = {
+            "set": [{"name": "X-Set", "value": "new"}],
+            "add": [{"name": "X-Add", "value": "2"}],
+            "remove": ["X-Gone"],
+        }
+        one = {"type": "RequestHeaderModifier", "requestHeaderModifier": changes}
+        other = {"set": [{"name": "X-Backend-Only", "value": "1"}]}
+        back = {"set": [{"name": "X-Backend", "value": "hidden"}]}
+        filters = [one, {"type": "ResponseHeaderModifier", "responseHeaderModifier": back}]
+        own = [{"type": "RequestHeaderModifier", "requestHeaderModifier": other}]
+        await scene.route("web", [{"filters": filters, "backendRefs": [to("web", filters=own)]}])
+        asked = {"X-Set": "old", "X-Add": "1", "X-Gone": "1"}
+        async with scene.session.get(url, headers=asked) as answer:
+            assert answer.headers["X-Backend"] == "hidden"
+        headers = upstream.seen[0].headers
+        assert headers["X-Set"] == "new"
+        assert headers["X-Backend-Only"] == "1"
+        assert "X-Gone" not in headers
+
+    run(scenario)
+
+
+def test_a_late_backend_costs_504_and_an_early_one_keeps_its_stream() -> None:
+    async def scenario(scene: Scene) -> None:
+        upstream = await scene.upstream("web")
+        released = asyncio.Event()
+
+        async def wait(_request: web.Request) -> web.StreamResponse:
+            await released.wait()
+            return web.Response(text="late")
+
+        upstream.answer = wait
+        url = await scene.gateway()
+        rules = [
+            {"matches": [_path("/a")], "timeouts": {"request": "100ms"}, "backendRefs": [to("web")]},
+            {"matches": [_path("/b")], "timeouts": {"backendRequest": "100ms"}, "backendRefs": [to("web")]},
+            {"matches": [_path("/c")], "timeouts": {"request": "0s"}, "backendRefs": [to("web")]},
+        ]
+        await scene.route("web", rules)
+        assert (await scene.ask(f"{url}/a"))[0] == 504
+        assert (await scene.ask(f"{url}/b"))[0] == 504
+        asking = asyncio.create_task(scene.ask(f"{url}/c"))
+        await until(lambda: _answers(len(upstream.seen) == 3))
+        released.set()
+        assert await asking == (200, b"late")
+
+    run(scenario)
+
+
+async def _answers(value: Any) -> Any:
+    return value
+
+
+def test_tokens_pass_one_by_one_and_a_client_that_leaves_is_noticed() -> None:
+    async def scenario(scene: Scene) -> None:
+        upstream = await scene.upstream("web")
+        steps = asyncio.Semaphore(0)
+
+        async def stream(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            for number in range(1000):
+                await steps.acquire()
+                await response.write(f"data: {number}\n\n".encode())
+            return response
+
+        upstream.answer = stream
+        url = await scene.gateway()
+        await scene.route("web", [{"backendRefs": [to("web")]}])
+        async with scene.session.get(url) as answer:
+            assert answer.status == 200  # the head is there before any of the body
+            for number in range(5):
+                steps.release()
+                # The backend goes on only after this one has arrived.
+                assert await answer.content.readuntil(b"\n\n") == f"data: {number}\n\n".encode()
+            answer.close()
+        await asyncio.wait_for(upstream.was_left.wait(), 10)
+
+    run(scenario)
+
+
+def test_an_upload_passes_while_it_is_made() -> None:
+    async def scenario(scene: Scene) -> None:
+        upstream = await scene.upstream("web")
+        arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def receive(request: web.Request) -> web.StreamResponse:
+            async for chunk in request.content.iter_any():
+                arrived.put_nowait(chunk)
+            return web.Response(text="whole")
+
+        upstream.answer = receive
+        url = await scene.gateway()
+        await scene.route("web", [{"filters": [mirror_to("web")], "backendRefs": [to("web")]}])
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for number in range(3):
+                yield b"%d" % number
+                assert await asyncio.wait_for(arrived.get(), 10) == b"%d" % number
+
+        assert await scene.ask(url, method="POST", data=chunks()) == (200, b"whole")
+
+    run(scenario)
+
+
+def test_half_an_answer_breaks_the_connection() -> None:
+    async def scenario(scene: Scene) -> None:
+        upstream = await scene.upstream("web")
+
+        async def break_off(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"half")
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+
+        upstream.answer = break_off
+        url = await scene.gateway()
+        await scene.route("web", [{"backendRefs": [to("web")]}])
+        with pytest.raises(aiohttp.ClientError):
+            await scene.ask(url)
+
+        async def is_counted() -> bool:
+            return scene.counts.statuses(RULE) == {0: 1}
+
+        await until(is_counted)
+
+    run(scenario)
+
+
+def test_a_gateway_that_goes_takes_its_listener_along() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.upstream("web")
+        url = await scene.gateway()
+        await scene.route("web", [{"backendRefs": [to("web")]}])
+        assert (await scene.ask(url))[0] == 200
+        await scene.client.delete(GATEWAYS, "default", "gw")
+
+        async def is_closed() -> bool:
+            try:
+                async with aiohttp.ClientSession() as session, session.get(url):
+                    return False
+            except aiohttp.ClientConnectorError:
+                return True
+
+        await until(is_closed)
+
+        async def is_forgotten() -> bool:
+            body = await scene.client.get(HTTP_ROUTES, "default", "web")
+            return body["status"]["parents"] == []
+
+        await until(is_forgotten)
 
     run(scenario)

@@ -53,13 +53,12 @@ class GatewayProxy:
         find_endpoints: FindEndpoints,
         *,
         seed: int | None = None,
-        limits: MirrorLimits | None = None,
     ) -> None:
         self.table = Table()
         self.counts = GatewayCounts()
         self._find_endpoints = find_endpoints
         self._draws = random.Random(seed)  # noqa: S311  (spreads traffic, no secret)
-        self._mirrors = MirrorSender(find_endpoints, self.counts, limits or MirrorLimits())
+        self._mirrors = MirrorSender(find_endpoints, self.counts, MirrorLimits())
         self._listeners: dict[Place, _Listener] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -81,6 +80,10 @@ class GatewayProxy:
             else:
                 self._listeners[place] = listener
         return errors
+
+    def limit_mirrors(self, limits: MirrorLimits) -> None:
+        """Hold copies to other limits from now on."""
+        self._mirrors.limits = limits
 
     async def close(self) -> None:
         """Stop everything at once."""
