@@ -14,7 +14,8 @@ from switchyard.core.routing.document import Limits, RoutingDocument
 from switchyard.core.routing.samples import Samples
 from switchyard.dataplane.http.back import BackPool
 from switchyard.dataplane.http.fields import build_refusal
-from switchyard.dataplane.http.front import FrontConnection, Handler, Incoming
+from switchyard.dataplane.http.front import FrontConnection
+from switchyard.dataplane.http.incoming import Handler, Incoming
 from switchyard.dataplane.judging import Judge
 from switchyard.dataplane.measure import Measurements
 from switchyard.dataplane.relay import Exchange

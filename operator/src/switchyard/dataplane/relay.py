@@ -22,7 +22,8 @@ from switchyard.dataplane.http.fields import (
     frame_chunk,
     is_sane_id,
 )
-from switchyard.dataplane.http.front import FrontConnection, Incoming
+from switchyard.dataplane.http.front import FrontConnection
+from switchyard.dataplane.http.incoming import Incoming
 from switchyard.dataplane.measure.stream import StreamMeter
 from switchyard.dataplane.shadow import Copy
 
