@@ -23,6 +23,7 @@ from typing import Any
 
 from aiohttp import web
 
+from switchyard.core.routing.document import Measure
 from switchyard.core.routing.samples import Samples
 from switchyard.dataplane.control.access import Access
 from switchyard.dataplane.control.config import MAX_DOCUMENT_BYTES, PUSH, ConfigHolder, Outcome
@@ -67,7 +68,7 @@ class AdminView:
     holder: ConfigHolder
     access: Access
     is_draining: Callable[[], bool]
-    render_samples: Callable[[Samples], str]
+    render_samples: Callable[[Samples, Measure], str]
 
 
 class AdminPort:
@@ -146,8 +147,10 @@ def create_app(view: AdminView, limits: AdminLimits) -> web.Application:
         return web.Response(status=200 if all(is_ok for is_ok, _ in checks) else 503, text=text)
 
     async def metrics(_: web.Request) -> web.Response:
+        document = view.holder.document
+        measure = Measure() if document is None else document.measure
         try:
-            text = view.render_samples(await view.fleet.read_samples())
+            text = view.render_samples(await view.fleet.read_samples(), measure)
             has_samples = True
         except SamplesMissing:
             text, has_samples = "", False

@@ -115,6 +115,7 @@ class LoneWorker:
         self._is_listening = False
         self._version: int | None = None
         self._problem = "not started"
+        self._is_stopped = False
 
     @property
     def port(self) -> int:
@@ -149,7 +150,9 @@ class LoneWorker:
     async def stop(self, grace_seconds: float) -> None:
         """Stop the engine."""
         self._is_listening, self._problem = False, "stopped"
-        await self._engine.stop(grace_seconds)
+        if not self._is_stopped:
+            await self._engine.stop(grace_seconds)
+            self._is_stopped = True
 
 
 def find_lowest_version(workers: tuple[WorkerState, ...]) -> int | None:

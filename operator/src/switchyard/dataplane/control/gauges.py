@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from switchyard.dataplane.control.config import ERRORS, ConfigHolder
-from switchyard.dataplane.control.fleet import WorkerState, find_lowest_version
+from switchyard.dataplane.control.fleet import WorkerState
 
 _PREFIX = "switchyard_router_"
 
@@ -13,11 +13,9 @@ _PREFIX = "switchyard_router_"
 def render_state(
     holder: ConfigHolder, workers: tuple[WorkerState, ...], *, is_draining: bool, has_samples: bool
 ) -> str:
-    """The families as text. Without a version in force on every worker, the version's family is empty."""
-    version = find_lowest_version(workers)
+    """The families as text."""
     return "".join(
         (
-            _render("config_version", "gauge", "Version in force on every worker.", _plain(version)),
             _render(
                 "config_documents_total",
                 "counter",
@@ -59,8 +57,8 @@ def render_state(
     )
 
 
-def _plain(value: int | None) -> list[tuple[Mapping[str, str], int]]:
-    return [] if value is None else [({}, value)]
+def _plain(value: int) -> list[tuple[Mapping[str, str], int]]:
+    return [({}, value)]
 
 
 def _render(name: str, kind: str, text: str, values: Iterable[tuple[Mapping[str, str], int]]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from switchyard.core.routing.document import parse_routing_document
 from switchyard.dataplane.control.channel import Channel, ChannelClosed, Frame, Kind
@@ -43,9 +43,8 @@ class _Worker:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> int:
-        """Answer until stopped."""
-        receiving = asyncio.create_task(self._receive())
-        await receiving
+        """Answer until the supervisor leaves, then stop where that has not been asked."""
+        await self._receive()
         if self._stopped is None:
             logger.warning("the supervisor has ended; so does this worker")
             self._stopped = asyncio.create_task(self._stop(self._grace_seconds))
@@ -55,7 +54,7 @@ class _Worker:
 
     async def _receive(self) -> None:
         """Take each question in order. Only starting and stopping take time, and hold up no other."""
-        while self._stopped is None or not self._stopped.done():
+        while True:
             try:
                 frame = await self._channel.receive()
             except ChannelClosed:
@@ -65,10 +64,12 @@ class _Worker:
                     self._started = self._started or asyncio.create_task(self._start())
                     self._answer_later(frame, self._started)
                 case Kind.STOP:
-                    self._stopped = self._stopped or asyncio.create_task(self._stop(float(frame.payload)))
+                    if self._stopped is not None:
+                        self._stopped.cancel()  # somebody is in a hurry
+                    self._stopped = asyncio.create_task(self._stop(float(frame.payload)))
                     self._answer_later(frame, self._stopped)
                 case _:
-                    await self._answer(frame, lambda frame=frame: self._do(frame))
+                    await self._answer(frame, self._do(frame))
 
     async def _do(self, frame: Frame) -> bytes:
         match frame.kind:
@@ -85,6 +86,8 @@ class _Worker:
         return b"%d" % self._engine.port
 
     async def _stop(self, grace_seconds: float) -> bytes:
+        if self._started is not None:
+            await asyncio.wait({self._started})
         await self._engine.stop(grace_seconds)
         return b""
 
@@ -92,13 +95,13 @@ class _Worker:
         async def wait() -> bytes:
             return await asyncio.shield(doing)
 
-        task = asyncio.create_task(self._answer(frame, wait))
+        task = asyncio.create_task(self._answer(frame, wait()))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, frame: Frame, do: Callable[[], Awaitable[bytes]]) -> None:
+    async def _answer(self, frame: Frame, doing: Awaitable[bytes]) -> None:
         try:
-            answer = Frame(Kind.DONE, frame.number, await do())
+            answer = Frame(Kind.DONE, frame.number, await doing)
         except Exception as error:
             logger.exception("a worker could not do what it was asked", extra={"asked": frame.kind.name})
             answer = Frame(Kind.FAILED, frame.number, f"{type(error).__name__}: {error}".encode())
