@@ -11,7 +11,7 @@ from typing import Any
 
 from switchyard.adapters.connection import Answer
 from switchyard.adapters.observed import Entry, WatchMemory
-from switchyard.adapters.resources import WATCHED
+from switchyard.adapters.resources import ROUTES, WATCHED
 from switchyard.core.world import Meta
 from switchyard.engine.debounce import Debounce
 from switchyard.engine.ports import Failed
@@ -74,7 +74,8 @@ def memory_with(api: Any, **held: Iterable[Entry]) -> WatchMemory:
 
 
 def set_index(memory: WatchMemory, **held: Iterable[Entry]) -> None:
-    indexes: dict[str, dict[tuple[str, str], list[Entry]]] = {resource.plural: {} for resource in WATCHED}
+    memory.watched = (*WATCHED, *ROUTES)
+    indexes: dict[str, dict[tuple[str, str], list[Entry]]] = {each.plural: {} for each in memory.watched}
     for plural, entries in held.items():
         for entry in entries:
             indexes[plural].setdefault((entry.namespace, entry.name), []).append(entry)

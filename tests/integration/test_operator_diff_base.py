@@ -5,15 +5,16 @@ from __future__ import annotations
 import kopf
 import pytest
 
-from switchyard.adapters.kopf_handlers import registry
+from switchyard.adapters.kopf_handlers import build_registry
 from switchyard.adapters.kopf_settings import build_settings
-from switchyard.adapters.resources import WATCHED, Resource
+from switchyard.adapters.resources import ROUTES, WATCHED, Resource
 
 BODY = kopf.Body({"metadata": {"name": "chat", "labels": {"a": "b"}}, "spec": {"port": 8080}})
 
 
-@pytest.mark.parametrize("resource", WATCHED, ids=lambda each: each.kind)
+@pytest.mark.parametrize("resource", [*WATCHED, *ROUTES], ids=lambda each: each.kind)
 def test_no_handler_needs_to_know_what_changed(resource: Resource) -> None:
+    registry = build_registry((*WATCHED, *ROUTES))
     selected = kopf.Resource(resource.group, resource.version, resource.plural)
     assert registry._watching.has_handlers(resource=selected)
     assert not registry._changing.has_handlers(resource=selected)

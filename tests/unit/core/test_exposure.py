@@ -130,7 +130,7 @@ def test_the_addresses_are_those_of_the_exposure_and_of_the_service(exposure: Ma
 @pytest.mark.parametrize(
     ("exposure", "present", "words"),
     [
-        (GATEWAY, "VirtualService", "install the CRDs of the Gateway API"),
+        (GATEWAY, "VirtualService", "install the CRDs of the Gateway"),
         (ISTIO, "HTTPRoute", "install Istio"),
     ],
 )

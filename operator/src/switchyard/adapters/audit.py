@@ -16,12 +16,13 @@ import asyncio
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from switchyard.adapters.connection import Answer, Connection
 from switchyard.adapters.observed import WatchMemory
-from switchyard.adapters.resources import CHILDREN, MANAGED_SELECTOR, WATCHED, Resource
+from switchyard.adapters.resources import CHILDREN, MANAGED_SELECTOR, ROUTES, Resource
 from switchyard.engine.ports import Failed
 
 logger = logging.getLogger(__name__)
@@ -68,14 +69,14 @@ class WatchAudit:
     memory: WatchMemory
     interval_seconds: float = 60.0
     now_seconds: Callable[[], float] = time.monotonic
-    states: dict[str, WatchState] = field(default_factory=lambda: {r.plural: WatchState() for r in WATCHED})
+    states: dict[str, WatchState] = field(default_factory=lambda: defaultdict(WatchState))  # by plural
 
     async def run(self) -> None:
         """One round per interval, for ever; jittered, so that replicas don't list in step."""
         while True:
             await asyncio.sleep(self.interval_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
             if self.memory.is_complete:
-                for resource in WATCHED:
+                for resource in self.memory.watched:
                     await self.look_at(resource)
 
     async def look_at(self, resource: Resource) -> None:
@@ -111,18 +112,17 @@ class WatchAudit:
     @property
     def is_each_verified(self) -> bool:
         """True once every kind was compared."""
-        return all(state.listed_at is not None for state in self.states.values())
+        return all(self.states[each.plural].listed_at is not None for each in self.memory.watched)
 
     def unverified_seconds(self, since_start_seconds: float) -> float:
         """How long ago the least recently listed kind was listed; since the start, when never."""
         now = self.now_seconds()
-        return max(
-            now - (since_start_seconds if s.listed_at is None else s.listed_at) for s in self.states.values()
-        )
+        states = [self.states[each.plural] for each in self.memory.watched]
+        return max(now - (since_start_seconds if s.listed_at is None else s.listed_at) for s in states)
 
     async def _list(self, resource: Resource) -> dict[str, str] | Failed:
         query = {"limit": str(_PAGE_SIZE)}
-        if resource in CHILDREN:
+        if resource in {*CHILDREN, *ROUTES}:
             query["labelSelector"] = MANAGED_SELECTOR
         listed: dict[str, str] = {}
         while True:

@@ -26,6 +26,7 @@ from switchyard.adapters.resources import (
     PODS,
     POOLS,
     RESOURCE_QUOTAS,
+    ROUTES,
     WORKLOADS,
     Resource,
 )
@@ -55,6 +56,7 @@ class IndexReader:
         if not self.memory.is_complete:
             return NotSynced(self.missing)
         pools, workloads = self._values(POOLS), self._values(WORKLOADS)
+        routes = [each for each in ROUTES if each in self.memory.watched]
         return World(
             now=now,
             pools=tuple(p for p in pools if isinstance(p, Pool)),
@@ -64,13 +66,14 @@ class IndexReader:
             pods=tuple(self._values(PODS)),
             children=tuple(
                 sorted(
-                    (child for resource in CHILDREN for child in self._values(resource)),
+                    (child for resource in (*CHILDREN, *routes) for child in self._values(resource)),
                     key=lambda child: (child.meta.namespace, child.meta.name, child.kind),
                 )
             ),
             pod_templates=tuple(self._values(POD_TEMPLATES)),
             namespaces={entry.name: entry.value for entry in self.memory.entries(NAMESPACES.plural)},
             settings=self.settings,
+            route_kinds=frozenset(each.kind for each in routes),
             quotas=tuple(self._values(RESOURCE_QUOTAS)),
             signals=dict(self.outside.signals),
             learned=dict(self.outside.learned),

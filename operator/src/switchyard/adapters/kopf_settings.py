@@ -6,7 +6,7 @@ from typing import Any
 
 import kopf
 
-from switchyard.adapters.resources import CHILDREN, MANAGED_SELECTOR
+from switchyard.adapters.resources import CHILDREN, MANAGED_SELECTOR, ROUTES
 from switchyard.engine.backoff import Backoff
 
 # A watch that says nothing for this long is dead: the API server sends a bookmark each minute.
@@ -56,7 +56,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.reconnect_backoff = 0.5
     # objects per page; one list of all pods of a big cluster would be one huge answer
     settings.watching.chunk_size = 500
-    for resource in CHILDREN:
+    for resource in (*CHILDREN, *ROUTES):
         # without it every Deployment and Service of the cluster would be sent to us and kept
         settings.watching.label_selectors[resource.group, resource.version, resource.plural] = (
             MANAGED_SELECTOR
@@ -66,8 +66,8 @@ def build_settings() -> kopf.OperatorSettings:
     settings.queueing.worker_limit = None
     # seconds an idle per-object task stays; short, or a list of 5,000 nodes keeps 5,000 tasks around
     settings.queueing.idle_timeout = 1.0
-    # seconds; the kinds are known and their CRDs were awaited, so nothing is gained by watching all CRDs
-    # and namespaces, and the role need not allow it
+    # the kinds are known before the start (adapters/route_kinds.py), so nothing is gained by watching all
+    # CRDs and namespaces, and the role need not allow it
     settings.scanning.disabled = True
     # a peering object named "default" in the cluster would freeze us without a word
     settings.peering.standalone = True

@@ -27,7 +27,6 @@ from prometheus_client.registry import Collector
 from switchyard.adapters import metric_catalog as catalog
 from switchyard.adapters.audit import WatchAudit
 from switchyard.adapters.metric_catalog import MetricSpec
-from switchyard.adapters.resources import WATCHED
 from switchyard.api import Duration
 from switchyard.engine.advisor import AdviceReport
 from switchyard.engine.ports import LoopReport
@@ -251,7 +250,7 @@ class _WatchCollector(Collector):
         now, stale_kinds = self.now_seconds(), self.audit.stale_kinds()
         event_age, stale = family(catalog.WATCH_EVENT_AGE), family(catalog.WATCH_STALE)
         verified_age = family(catalog.WATCH_VERIFIED_AGE)
-        for resource in WATCHED:
+        for resource in self.audit.memory.watched:
             labels, plural = [resource.kind], resource.plural
             last_event = self.audit.memory.last_event_seconds.get(plural)
             listed_at = self.audit.states[plural].listed_at

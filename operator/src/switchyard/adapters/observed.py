@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from switchyard.adapters.connection import Connection
-from switchyard.adapters.resources import WATCHED
+from switchyard.adapters.resources import WATCHED, Resource
 from switchyard.engine.debounce import Debounce
 
 
@@ -47,7 +47,8 @@ class WatchMemory:
 
     connection: Connection
     debounce: Debounce
-    is_complete: bool = False  # every kind was listed once
+    is_complete: bool = False  # every watched kind was listed once
+    watched: tuple[Resource, ...] = WATCHED  # and the kinds of routes that the cluster serves
     # uids that a fresh list proved gone while an index still has them: kopf lists anew after an
     # expired watch, but takes nothing out of an index without a DELETED event
     ghosts: set[str] = field(default_factory=set)
@@ -61,7 +62,7 @@ class WatchMemory:
 
     def take_indexes(self, handler_kwargs: Mapping[str, Any]) -> None:
         """Keep kopf's live, read-only indexes; it passes them to handlers by name."""
-        self._indexes = {resource.plural: handler_kwargs[resource.plural] for resource in WATCHED}
+        self._indexes = {resource.plural: handler_kwargs[resource.plural] for resource in self.watched}
 
     def woken_by(self, plural: str) -> None:
         self.is_complete = True

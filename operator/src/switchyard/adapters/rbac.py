@@ -45,6 +45,22 @@ CLUSTER_RULES = (
     PolicyRule(("apps",), ("deployments",), _KEEP, "the replicas of a workload"),
     PolicyRule(("",), ("services",), _KEEP, "the addresses of a workload"),
     PolicyRule(("policy",), ("poddisruptionbudgets",), _WRITE, "protection from voluntary evictions"),
+    PolicyRule(
+        ("gateway.networking.k8s.io",),
+        ("httproutes",),
+        _KEEP,
+        "the routes that exposures by Gateways ask for",
+    ),
+    PolicyRule(
+        ("gateway.networking.k8s.io",),
+        ("gatewayclasses", "gateways"),
+        ("get", "list"),
+        "what a Gateway can do for a cutover",
+    ),
+    PolicyRule(
+        ("networking.istio.io",), ("virtualservices",), _KEEP, "the routes that exposures by Istio ask for"
+    ),
+    PolicyRule(("networking.istio.io",), ("destinationrules",), _KEEP, "the arms of a cutover in Istio"),
     PolicyRule(("",), ("events",), ("create", "patch"), "transitions, counted"),
 )
 

@@ -40,9 +40,17 @@ RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES = Resource("", "v1", "services", "Service")
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+HTTP_ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+GATEWAYS = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
+GATEWAY_CLASSES = Resource(
+    "gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", is_namespaced=False
+)
+VIRTUAL_SERVICES = Resource("networking.istio.io", "v1", "virtualservices", "VirtualService")
+DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
 EVENTS = Resource("", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 CHILDREN = (DEPLOYMENTS, SERVICES, DISRUPTION_BUDGETS)
+ROUTES = (HTTP_ROUTES, VIRTUAL_SERVICES)  # children too, where the cluster knows them
 WATCHED = (POOLS, WORKLOADS, NODES, PODS, NAMESPACES, POD_TEMPLATES, RESOURCE_QUOTAS, *CHILDREN)
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, EVENTS, LEASES)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ROUTES, EVENTS, LEASES)}

@@ -1,7 +1,8 @@
 """The operator process put together: connect, serve probes, wait for the CRDs, watch, elect, loop.
 
 Every part is one task. The first that ends, ends the process: with 0 after SIGTERM or SIGINT, with 1
-otherwise, and whoever runs us (kubelet) starts a new one. Nothing limps on.
+otherwise, and whoever runs us (kubelet) starts a new one. Nothing limps on. Where the cluster serves other
+kinds of routes than before, the process starts anew in its own place.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from switchyard.adapters.lease import KubernetesLease
 from switchyard.adapters.metric_sources import MetricSourceProbe
 from switchyard.adapters.metrics import Metrics
 from switchyard.adapters.observed import WatchMemory
-from switchyard.adapters.resources import POOLS, WORKLOADS
+from switchyard.adapters.resources import POOLS, WATCHED, WORKLOADS
+from switchyard.adapters.route_kinds import KindsChanged, RouteKinds
 from switchyard.adapters.signals.collector import SignalCollector
 from switchyard.api import GROUP, VERSION
 from switchyard.core.advise import advise
@@ -49,6 +51,7 @@ from switchyard.engine.settings import OperatorSettings
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "switchyard-operator"
+START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: nothing failed, another start sees more
 # kopf gets this long to close its watches after the stop
 _STOP_TIMEOUT_SECONDS = 10.0
 
@@ -85,6 +88,7 @@ class Operator:
         self.identity = own_identity()
         self.debounce = Debounce()
         self.memory = WatchMemory(connection, self.debounce)
+        self.route_kinds = RouteKinds(connection)
         self.metrics = Metrics()
         self.audit = WatchAudit(connection, self.memory)
         self.metrics.follow_watches(self.audit)
@@ -142,7 +146,7 @@ class Operator:
         self._stop_kopf = asyncio.Event()
 
     async def run(self) -> int:
-        """0 after a signal, 1 when a part ended by itself."""
+        """0 after a signal, START_ANEW when the kinds of routes changed, 1 when a part ended by itself."""
         self._listen_to_signals()
         try:
             server, address = await serve(self.health, self.options.host, self.options.port)
@@ -154,6 +158,7 @@ class Operator:
         logger.info("serving probes and metrics", extra={"address": address, "identity": self.identity})
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "watches": self._watch(),
+            "route kinds": self.route_kinds.wait_for_change(),
             "loop": self._loop_while_leading(),
             "audit": self.audit.run(),
             "metric sources": self.probe.run(),
@@ -181,16 +186,20 @@ class Operator:
 
     async def _watch(self) -> None:
         await self._wait_for_definitions()
+        self.memory.watched = (*WATCHED, *await self.route_kinds.find())
         others = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
-            registry=kopf_handlers.registry,
+            registry=kopf_handlers.build_registry(self.memory.watched),
             settings=build_settings(),
             memo=self.memory,
             clusterwide=True,
             stop_flag=self._stop_kopf,
         )
         self._listen_to_signals()  # kopf has just taken them for itself: it would stop before the loop does
-        await kopf.run_tasks(tasks, ignored=others)
+        try:
+            await kopf.run_tasks(tasks, ignored=others)
+        except Exception as error:
+            raise await self.route_kinds.explain(error) from error
 
     async def _wait_for_definitions(self) -> None:
         """Until the API serves our kinds: kopf, told not to scan, would never notice them later."""
@@ -251,6 +260,9 @@ def _exit_code(done: set[asyncio.Task[None]]) -> int:
         return 0
     for task in done:
         error = None if task.cancelled() else task.exception()
+        if isinstance(error, KindsChanged):
+            logger.info("starting anew for other kinds of routes", extra={"change": str(error)})
+            return START_ANEW
         if isinstance(error, LeaseLost):
             logger.error("leadership lost; ending so that only one acts", extra={"problem": str(error)})
         else:

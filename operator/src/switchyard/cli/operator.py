@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from typing import Any
 
 import click
@@ -70,7 +72,7 @@ def command(  # noqa: PLR0917 - click passes options by name
     """
     from switchyard.adapters.connection import NoCluster
     from switchyard.adapters.logs import configure_logging
-    from switchyard.adapters.runtime import Options, run_operator
+    from switchyard.adapters.runtime import START_ANEW, Options, run_operator
     from switchyard.engine.settings import SettingsError
 
     configure_logging(log_format, is_verbose=verbose)
@@ -91,6 +93,8 @@ def command(  # noqa: PLR0917 - click passes options by name
         raise click.UsageError(f"settings in {config_file}:\n{error}") from None
     except NoCluster as error:
         raise click.UsageError(str(error)) from None
+    if code == START_ANEW:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - what runs already, no shell
     raise SystemExit(code)
 
 
