@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from tests.integration.test_sandbox_cluster import until
 
 from switchyard.sandbox.client import ENDPOINT_SLICES, SERVICES, ApiClient, Resource
@@ -25,7 +26,7 @@ class Seen:
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     body: bytes
 
 
@@ -41,7 +42,7 @@ class Upstream:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read() if self.answer is None else b""
-        self.seen.append(Seen(request.method, request.raw_path, dict(request.headers), body))
+        self.seen.append(Seen(request.method, request.raw_path, CIMultiDict(request.headers), body))
         if self.answer is None:
             return web.Response(body=self.name.encode() + b" " + body, headers={"X-Backend": self.name})
         try:
