@@ -26,7 +26,7 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """The plan as far as it may be written, None when nothing may. `waiting_for`: empty when all of it may."""
+    """The plan as far as it may be written, None when nothing may. `waiting_for`: empty when all may."""
 
     plan: TrafficPlan | None
     waiting_for: str = ""
@@ -50,7 +50,8 @@ def hold_back(plan: TrafficPlan, in_force: Mapping[str, Share] | None, readiness
         if held:
             waits.append(f"a ready endpoint of {_name(plan, arm)}: {', '.join(held)}")
     unshadowed = [
-        f"segment {wanted.name} is shadowed at {now.shadow_percent:g} % instead of {wanted.shadow_percent:g} %"
+        f"segment {wanted.name} is shadowed at {now.shadow_percent:g} %"
+        f" instead of {wanted.shadow_percent:g} %"
         for wanted, now in pairs
         if wanted.shadow_percent > now.shadow_percent
     ]

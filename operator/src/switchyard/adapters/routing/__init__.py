@@ -1,0 +1,1 @@
+"""Ways of routing: how the traffic of a workload is moved between its tracks."""
