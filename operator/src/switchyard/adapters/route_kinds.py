@@ -64,11 +64,11 @@ class RouteKinds:
                 raise KindsChanged(_describe(self.served, found))
             was_missed = is_missed
 
-    async def explain(self, error: Exception) -> Exception:
-        """KindsChanged where a watch ended because its kind is gone, else the error itself."""
+    async def find_change(self) -> KindsChanged | None:
+        """How the kinds differ now from those that were found; it may be why a watch ended."""
         found = await self._look()
         if found is None or set(found) == set(self.served):
-            return error
+            return None
         return KindsChanged(_describe(self.served, found))
 
     async def _look(self) -> tuple[Resource, ...] | None:

@@ -199,7 +199,10 @@ class Operator:
         try:
             await kopf.run_tasks(tasks, ignored=others)
         except Exception as error:
-            raise await self.route_kinds.explain(error) from error
+            change = await self.route_kinds.find_change()
+            if change is None:
+                raise
+            raise change from error
 
     async def _wait_for_definitions(self) -> None:
         """Until the API serves our kinds: kopf, told not to scan, would never notice them later."""
