@@ -225,8 +225,8 @@ class RouterEngine:
     def exchange_ended(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
 
-    def pool(self, arm: Arm) -> BackPool:
-        return self._pool_of("users", self.document, arm)
+    def pool(self, document: RoutingDocument, arm: Arm) -> BackPool:
+        return self._pool_of("users", document, arm)
 
     def shadow_pool(self, document: RoutingDocument, arm: Arm) -> BackPool:
         return self._pool_of("shadow", document, arm)

@@ -70,7 +70,7 @@ class Core(Protocol):
     def shadows(self) -> Shadows: ...
     @property
     def is_draining(self) -> bool: ...
-    def pool(self, arm: Arm) -> BackPool: ...
+    def pool(self, document: RoutingDocument, arm: Arm) -> BackPool: ...
     def exchange_ended(self, exchange: Exchange) -> None: ...
 
 
@@ -104,6 +104,7 @@ class Exchange:
         self._is_tunnel = False
         self._is_retried = False
         self._is_chunked = False
+        self._is_framed = True  # the caller can tell where the answer ends before the connection does
         self._is_caller_full = False
         self._keep = False
         self._status = 0
@@ -121,7 +122,8 @@ class Exchange:
         self._connect()
 
     def _connect(self) -> None:
-        self._give_up = self._core.pool(self._arm).acquire(self._acquired)
+        pool = self._core.pool(self._document, self._arm)
+        self._give_up = pool.acquire(self._acquired, is_new=self._is_retried)
 
     def _prepare_shadow(self) -> None:
         shadow, segment, incoming = self._document.shadow, self._segment, self._incoming
@@ -169,12 +171,17 @@ class Exchange:
         )
         pending, self._pending = self._pending, []
         self._pending_bytes = 0
-        back.begin(self, b"".join((head, *pending)), is_head_request=incoming.method == b"HEAD")
+        self._front.let("backend")
+        back.begin(
+            self,
+            b"".join((head, *pending)),
+            is_head_request=incoming.method == b"HEAD",
+            may_upgrade=bool(incoming.upgrade),
+        )
         if incoming.is_complete:
             back.end_request()
         else:
             self._front.ask_for_body(incoming)
-        self._front.let("backend")
 
     def request_body(self, data: bytes) -> None:
         self._last_byte_at = time.monotonic()
@@ -226,6 +233,10 @@ class Exchange:
 
     # -- from the backend ------------------------------------------------------------------------
 
+    def answer_interim(self, status: int, reason: bytes, headers: Headers) -> None:
+        if not self._incoming.is_old:  # RFC 9110 section 15.2
+            self._front.write(build_answer_head(status, reason, drop_hop_by_hop(headers)))
+
     def answer_head(self, status: int, reason: bytes, headers: Headers, *, has_length: bool) -> None:
         incoming = self._incoming
         self._status = status
@@ -233,14 +244,13 @@ class Exchange:
         if not any(name.lower() == REQUEST_ID for name, _ in fields):
             fields.append((REQUEST_ID, self._request_id))
         if status == 101:
-            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", incoming.upgrade or b"websocket")]
-            if not incoming.upgrade:
-                self._give_back()
-                self._refuse("malformed")
-                return
+            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", incoming.upgrade)]
             self._is_tunnel = True
         else:
             has_body = incoming.method != b"HEAD" and status not in {204, 304}
+            if status == 204 and has_length:  # RFC 9110 section 8.6
+                fields = [field for field in fields if field[0].lower() != b"content-length"]
+            self._is_framed = has_length or not has_body or not incoming.is_old
             self._is_chunked = has_body and not has_length and not incoming.is_old
             self._keep = (
                 incoming.is_keep_alive
@@ -318,13 +328,14 @@ class Exchange:
             and not incoming.upgrade
             and incoming.is_complete
             and not incoming.received_bytes
+            and not incoming.is_chunked
         )
 
     def _refuse(self, failure: Failure) -> None:
         was_answering = self._incoming.is_answering
         self._close(failure)
         if was_answering:
-            self._front.abort()
+            self._break_off()
             return
         status, message = _REFUSALS[failure]
         self._front.write(
@@ -332,6 +343,13 @@ class Exchange:
         )
         self._incoming.is_answering = True
         self._front.finish(self._incoming, keep=False)
+
+    def _break_off(self) -> None:
+        """End a started answer so that the caller sees that the rest of it is missing."""
+        if self._is_framed and not self._is_caller_full:
+            self._front.close()
+        else:
+            self._front.reset()
 
     # -- the caller ------------------------------------------------------------------------------
 
@@ -379,13 +397,13 @@ class Exchange:
         elif now - quiet_since > limits.idle_timeout_seconds:
             self._give_back()
             self._close("cancelled" if self._is_caller_full or self._is_tunnel else "timeout")
-            self._front.abort()
+            self._break_off()
 
     def cut(self) -> None:
         """End it now: the time to finish is over."""
         self._give_back()
         self._close("cancelled")
-        self._front.abort()
+        self._front.reset()
 
     def _give_back(self) -> None:
         if self._give_up is not None:

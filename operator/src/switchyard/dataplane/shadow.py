@@ -99,6 +99,8 @@ class _Reply:
         self.back: BackConnection | None = None
         self.done: asyncio.Future[Answer] = self._loop.create_future()
 
+    def answer_interim(self, status: int, reason: bytes, headers: Headers) -> None: ...
+
     def answer_head(self, status: int, _reason: bytes, headers: Headers, *, has_length: bool) -> None:  # noqa: ARG002  (the port's)
         self._status = status
         self._headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import select
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +20,18 @@ from switchyard.dataplane.http.fields import list_tokens
 _IDLE_SECONDS = 4.0
 # A Service spreads connections, not requests: new pods get their share as old connections end.
 _AGE_SECONDS = 30.0
-_CONNECT_PAUSE_SECONDS = 0.05
+# Pods that replace one another refuse connections for a moment; who has none for longer is told so soon.
+_CONNECT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 _WRITE_BUFFER_BYTES = 256 << 10
-_HEAD_BYTES = 256 << 10
+_UNUSED_BYTES = 256 << 10  # of heads, trailers and chunk extensions, between two pieces of a body
 
 
 class Sink(Protocol):
     """Who gets an answer, in this order: a head, pieces of the body, then the end or a failure."""
+
+    def answer_interim(self, status: int, reason: bytes, headers: Headers) -> None:
+        """An answer before the answer: 102 or 103."""
+        ...
 
     def answer_head(self, status: int, reason: bytes, headers: Headers, *, has_length: bool) -> None: ...
     def answer_body(self, data: bytes) -> None: ...
@@ -44,25 +50,32 @@ class Sink(Protocol):
         ...
 
 
+class _MalformedError(Exception):
+    """The answer can't be passed on."""
+
+
 class BackConnection(asyncio.Protocol):
     """One connection to a backend."""
 
     def __init__(self, release: Callable[[BackConnection], None]) -> None:
         self._release = release
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._reason = b""
-        self._head_bytes = 0
+        self._unused_bytes = 0
         self._is_head_request = False
+        self._may_upgrade = False
         self._is_request_sent = False
         self._has_head = False
         self._ends_with_connection = False
         self._is_tunnel = False
         self._is_kept = True
-        self._is_parsing = False
         self._is_over = False
+        self._is_paused = False
         self.reuses = 0
         self.idle_seconds = _IDLE_SECONDS
         self.idle_since = 0.0
@@ -75,36 +88,34 @@ class BackConnection(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's
         self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         self.last_byte_at = time.monotonic()
-        sink = self._sink
-        if sink is None:
+        sink, parser = self._sink, self._parser
+        if sink is None or parser is None:
             self.close()  # nobody asked: whatever this is, it answers no request
             return
         if self._is_tunnel:
             sink.answer_tunnel(data)
             return
-        if not self._has_head:
-            self._head_bytes += len(data)
-        self._is_parsing = True
+        self._unused_bytes += len(data)
         try:
-            assert self._parser is not None  # noqa: S101  (there is a sink, so there is a parser)
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._is_tunnel = True
             sink.answer_flush()
             rest = data[upgrade.args[0] :]
-            if rest:
+            if rest and not self._is_over:
                 sink.answer_tunnel(rest)
-            return
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
+            self._is_kept = False
             if not self._is_over:
                 self._fail("truncated" if self._has_head else "malformed")
-        finally:
-            self._is_parsing = False
-        if not self._has_head and self._head_bytes > _HEAD_BYTES and not self._is_over:
-            self._fail("malformed")
+            cause = error.__context__
+            if cause is not None and not isinstance(cause, _MalformedError):
+                self._loop.call_exception_handler({"message": "reading an answer failed", "exception": cause})
+        if self._unused_bytes > _UNUSED_BYTES and not self._is_over:
+            self._fail("truncated" if self._has_head else "malformed")
         sink.answer_flush()
         if self._is_over:
             self._finish()
@@ -136,49 +147,57 @@ class BackConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._is_over:
-            self._is_kept = (
-                False  # a second answer to one request: nothing on this connection is to be trusted
-            )
+            # a second answer to one request: nothing on this connection is to be trusted
+            self._is_kept = False
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if not self._has_head:  # after a body these are trailers, which are not passed on
+            self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        parser = self._parser
-        assert parser is not None  # noqa: S101  (it is the one that calls)
-        if self._is_over:
+        parser, sink = self._parser, self._sink
+        if parser is None or sink is None or self._is_over:
             return
         status = parser.get_status_code()
         headers, self._headers = tuple(self._headers), []
         reason, self._reason = self._reason, b""
-        if 100 <= status < 200 and status != 101:
-            return  # an interim answer; 100 was sent to the caller long ago
+        version = parser.get_http_version()
+        if status < 100 or version not in {"1.1", "1.0"} or (status == 101 and not self._may_upgrade):
+            raise _MalformedError
+        if status < 200 and status != 101:
+            if status != 100:  # that one was sent to the caller long ago
+                sink.answer_interim(status, reason, headers)
+            return
         has_length = is_chunked = False
         for name, value in headers:
             lower = name.lower()
             if lower == b"content-length":
                 has_length = True
             elif lower == b"transfer-encoding":
-                is_chunked = list_tokens(value)[-1:] == [b"chunked"]
+                # what is done to a body for one hop ends at this hop, and only chunks can be undone here
+                if is_chunked or version != "1.1" or value.lower() != b"chunked":
+                    raise _MalformedError
+                is_chunked = True
             elif lower == b"keep-alive":
                 self._heed_keep_alive(value)
         self._has_head = True
+        self._unused_bytes = 0
         self._is_tunnel = status == 101
-        has_body = not (self._is_head_request or status in {204, 304} or status == 101)
+        has_body = not (self._is_head_request or status in {101, 204, 304})
         self._ends_with_connection = has_body and not has_length and not is_chunked
         self._is_kept = parser.should_keep_alive() and not self._ends_with_connection
-        sink = self._sink
-        if sink is not None:
-            sink.answer_head(status, reason, headers, has_length=has_length)
-            if self._is_head_request:
-                # the parser waits for a body of that length, which does not come
-                self._end()
+        sink.answer_head(status, reason, headers, has_length=has_length)
+        if self._is_head_request:
+            self._end()  # the parser waits for a body of that length, which does not come
 
     def on_body(self, data: bytes) -> None:
-        if self._sink is not None and not self._is_over:
+        self._unused_bytes = 0
+        if self._is_over:
+            self._is_kept = False  # the body of an answer that must have none
+        elif self._sink is not None:
             self._sink.answer_body(data)
 
     def on_message_complete(self) -> None:
@@ -193,9 +212,8 @@ class BackConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._is_over = True
-        sink = self._sink
-        if sink is not None:
-            sink.answer_end()
+        if self._sink is not None:
+            self._sink.answer_end()
 
     def _fail(self, failure: Failure) -> None:
         self._is_over = True
@@ -207,6 +225,7 @@ class BackConnection(asyncio.Protocol):
         """Let go of the sink, and be used again or closed."""
         self._sink = None
         if self._is_kept and self._is_request_sent:
+            self.resume()  # who held it back is gone
             self.idle_since = time.monotonic()
             self._release(self)
         else:
@@ -215,21 +234,28 @@ class BackConnection(asyncio.Protocol):
     # -- the request -----------------------------------------------------------------------------
 
     @property
-    def is_usable(self) -> bool:
-        """Whether another request may be sent on it now."""
+    def is_young(self) -> bool:
+        """Whether it may wait for another request."""
         transport = self._transport
         if transport is None or transport.is_closing() or not self._is_kept:
             return False
         now = time.monotonic()
         return now < self.retire_at and now - self.idle_since < self.idle_seconds
 
-    def begin(self, sink: Sink, head: bytes, *, is_head_request: bool = False) -> None:
+    def is_untouched(self) -> bool:
+        """True when nothing has come since the last answer: no end, and nothing that nobody asked for."""
+        return not self._poll.poll(0)
+
+    def begin(
+        self, sink: Sink, head: bytes, *, is_head_request: bool = False, may_upgrade: bool = False
+    ) -> None:
         """Send the head of a request; its answer goes to `sink`."""
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._reason = [], b""
-        self._head_bytes = 0
+        self._unused_bytes = 0
         self._is_head_request = is_head_request
+        self._may_upgrade = may_upgrade
         self._is_request_sent = self._has_head = self._is_over = False
         self._ends_with_connection = self._is_tunnel = False
         self._is_kept = True
@@ -248,12 +274,14 @@ class BackConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Take no more of the answer for now."""
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._is_paused and self._transport is not None and not self._transport.is_closing():
+            self._is_paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Take more of the answer."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._is_paused and self._transport is not None and not self._transport.is_closing():
+            self._is_paused = False
             self._transport.resume_reading()
             self.last_byte_at = time.monotonic()
 
@@ -292,14 +320,15 @@ class BackPool:
         """Idle and busy ones."""
         return len(self._open)
 
-    def acquire(self, acquired: Acquired) -> Callable[[], None] | None:
+    def acquire(self, acquired: Acquired, *, is_new: bool = False) -> Callable[[], None] | None:
         """Hand a connection to `acquired`, at once when one is idle, None when there is no way to get one.
 
-        Returns how to give up waiting; None when the call has been answered.
+        `is_new`: none that was used before. Returns how to give up waiting; None when the call has been
+        answered.
         """
-        while self._idle:
+        while self._idle and not is_new:
             connection = self._idle.popleft()  # the one that waited longest: requests spread over all
-            if connection.is_usable:
+            if connection.is_young and connection.is_untouched():
                 acquired(connection)
                 return None
             connection.close()
@@ -313,28 +342,31 @@ class BackPool:
         return give_up
 
     async def _connect(self, acquired: Acquired) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = time.monotonic() + self.connect_seconds
         connection: BackConnection | None = None
-        while connection is None:
-            left = deadline - time.monotonic()
+        deadline = time.monotonic() + self.connect_seconds
+        for pause_seconds in (*_CONNECT_PAUSES_SECONDS, None):
             try:
-                async with asyncio.timeout(max(left, 0.001)):
-                    _, connection = await loop.create_connection(
-                        lambda: BackConnection(self._released), self.host, self.port
-                    )
+                connection = await self._try_to_connect(deadline - time.monotonic())
+                break
             except TimeoutError:
                 break
             except OSError:
-                if time.monotonic() + _CONNECT_PAUSE_SECONDS >= deadline:
+                if pause_seconds is None or time.monotonic() + pause_seconds >= deadline:
                     break
-                await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds)
         if connection is not None:
             self._open.add(connection)
         acquired(connection)
 
+    async def _try_to_connect(self, seconds: float) -> BackConnection:
+        async with asyncio.timeout(max(seconds, 0.001)):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: BackConnection(self._released), self.host, self.port
+            )
+        return connection
+
     def _released(self, connection: BackConnection) -> None:
-        if connection.is_usable and not self.is_closed:
+        if connection.is_young and not self.is_closed:
             self._idle.append(connection)
             return
         self._open.discard(connection)
@@ -344,7 +376,7 @@ class BackPool:
         """Close connections that have been idle for too long."""
         for _ in range(len(self._idle)):
             connection = self._idle.popleft()
-            if connection.is_usable:
+            if connection.is_young:
                 self._idle.append(connection)
             else:
                 connection.close()
