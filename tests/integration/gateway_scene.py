@@ -150,12 +150,12 @@ class Scene:
         return await asyncio.gather(*(one() for _ in range(count)))
 
 
-def run(scenario: Callable[[Scene], Awaitable[None]], *families: str) -> None:
+def run(scenario: Callable[[Scene], Awaitable[None]], *families: str, fleet: str | None = None) -> None:
     """Play a scenario on a fresh sandbox whose gateway draws the same every time."""
 
     async def play() -> None:
         async with contextlib.AsyncExitStack() as stack:
-            sandbox = Sandbox(None, routing=families or ("gateway-api",), gateway_seed=7)
+            sandbox = Sandbox(fleet, routing=families or ("gateway-api",), gateway_seed=7)
             await stack.enter_async_context(sandbox)
             await scenario(Scene(sandbox, stack))
 

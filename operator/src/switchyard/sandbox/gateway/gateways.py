@@ -123,29 +123,28 @@ def _listener_status(
 
 
 def route_parents(route: Json, wanted: Sequence[tuple[Json, Sequence[Condition]]], now: str) -> list[Json]:
-    """`status.parents` with this controller's entries as wanted; those of other controllers stay."""
-    present = (route.get("status") or {}).get("parents") or []
+    """`status.parents` with this controller's entries as wanted; those of other controllers stay.
+
+    Every entry keeps its place: the list is one atomic value, and controllers that each put their own first
+    would write without end.
+    """
     generation = route["metadata"].get("generation", 1)
-    parents = [entry for entry in present if entry["controllerName"] != CONTROLLER_NAME]
-    for parent, conditions in wanted:
-        old: Json = next(
-            (
-                entry
-                for entry in present
-                if entry["controllerName"] == CONTROLLER_NAME and entry["parentRef"] == parent
-            ),
-            {},
-        )
-        parents.append(
-            {
-                "parentRef": parent,
-                "controllerName": CONTROLLER_NAME,
-                "conditions": merge_conditions(
-                    old.get("conditions") or [], conditions, generation=generation, now=now
-                ),
-            }
-        )
-    return parents
+
+    def build(parent: Json, conditions: Sequence[Condition], present: Sequence[Json]) -> Json:
+        merged = merge_conditions(present, conditions, generation=generation, now=now)
+        return {"parentRef": parent, "controllerName": CONTROLLER_NAME, "conditions": merged}
+
+    parents: list[Json] = []
+    left = list(wanted)
+    for entry in (route.get("status") or {}).get("parents") or []:
+        if entry["controllerName"] != CONTROLLER_NAME:
+            parents.append(entry)
+            continue
+        match = next((pair for pair in left if pair[0] == entry["parentRef"]), None)
+        if match is not None:
+            left.remove(match)
+            parents.append(build(*match, entry.get("conditions") or []))
+    return parents + [build(parent, conditions, []) for parent, conditions in left]
 
 
 def is_granted(grants: Sequence[Json], source: str, namespace: str, service: str) -> bool:
