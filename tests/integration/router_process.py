@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import sys
 from pathlib import Path
 
 from tests.integration.router_worker import FakeEngine
 
 from switchyard.dataplane.control.fleet import LoneWorker
-from switchyard.dataplane.control.service import RouterService, serve_until_signal
+from switchyard.dataplane.control.service import RunningRouter, serve_until_signal
 from switchyard.dataplane.control.supervisor import Supervisor
 from switchyard.dataplane.options import parse_router_options
-
-
-class _Ports(logging.Handler):
-    """Tells the ports on standard output, as one line, when the router listens."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() == "the router listens":
-            ports = {"port": record.__dict__["port"], "admin": record.__dict__["admin_port"]}
-            print(json.dumps(ports), flush=True)
 
 
 async def main() -> int:
@@ -34,9 +23,8 @@ async def main() -> int:
         if options.workers == 1
         else Supervisor(options, options.workers, command)
     )
-    service = RouterService(options, fleet, render_samples=lambda *_: "", find_problems=lambda _: ())
-    logging.basicConfig(level=logging.INFO, handlers=[_Ports()])
-    return await serve_until_signal(service)
+    router = RunningRouter(options, fleet, render_samples=lambda *_: "", find_problems=lambda _: ())
+    return await serve_until_signal(router, options.grace_seconds, lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -22,11 +22,13 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Rig:
-    def __init__(self, process: asyncio.subprocess.Process, release: Path, ports: dict[str, int]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, release: Path, port: str, admin_port: str
+    ) -> None:
         self.process = process
         self.release = release
-        self.url = f"http://127.0.0.1:{ports['port']}"
-        self.admin = f"http://127.0.0.1:{ports['admin']}"
+        self.url = f"http://127.0.0.1:{port}"
+        self.admin = f"http://127.0.0.1:{admin_port}"
 
     async def is_ready(self) -> bool:
         async with aiohttp.ClientSession() as http, http.get(f"{self.admin}/readyz") as answer:
@@ -82,8 +84,9 @@ def play(story: Callable[[Rig], Awaitable[None]], directory: Path, *arguments: s
         try:
             async with asyncio.timeout(60):
                 assert process.stdout is not None
-                ports: dict[str, Any] = json.loads(await process.stdout.readline())
-                rig = Rig(process, release, ports)
+                line = (await process.stdout.readline()).decode()
+                port, admin_port = re.findall(r"127\.0\.0\.1:(\d+)", line)
+                rig = Rig(process, release, port, admin_port)
                 await until("the router is ready", rig.is_ready)
                 await story(rig)
         finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-import signal
+import sys
 from typing import Any
 
 import click
@@ -13,11 +14,15 @@ from switchyard.dataplane.options import PARAMETERS, RouterOptions, merge_router
 
 
 def _run(**flags: Any) -> None:
+    from switchyard.adapters.logs import configure_logging
+
     try:
         options = merge_router_options(flags, os.environ)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    _choose_runner()(_serve(options))
+    configure_logging("json")
+    logging.getLogger("switchyard").setLevel(options.log_level.upper())
+    sys.exit(_choose_runner()(_serve(options)))
 
 
 def _choose_runner() -> Any:
@@ -29,27 +34,21 @@ def _choose_runner() -> Any:
     return uvloop.run
 
 
-async def _serve(options: RouterOptions) -> None:
-    from switchyard.dataplane.control.fleet import LoneWorker
-    from switchyard.dataplane.router import RunningRouter, make_engine
+async def _serve(options: RouterOptions) -> int:
+    from switchyard.dataplane.control.service import serve_until_signal
+    from switchyard.dataplane.control.worker import run_worker
+    from switchyard.dataplane.router import build_router, make_engine
 
-    running = RunningRouter(options, LoneWorker(make_engine(options)))
+    if options.worker_channel is not None:
+        return await run_worker(options, make_engine)
+    running = build_router(options)
     try:
-        await running.start()
+        return await serve_until_signal(running, options.grace_seconds, log=click.echo)
     except OSError as error:
         raise click.ClickException(
             f"can't listen on {options.host}:{options.port} or {options.admin_host}:{options.admin_port}: "
             f"{error.strerror or error}"
         ) from error
-    click.echo(
-        f"router listens on {options.host}:{running.port}, admin on {options.admin_host}:{running.admin_port}"
-    )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
-    await stop.wait()
-    await running.stop(options.grace_seconds)
 
 
 command = click.Command(

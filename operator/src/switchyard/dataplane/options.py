@@ -149,7 +149,7 @@ _SETTINGS = (
         "grace_seconds",
         "--grace",
         _read_span,
-        "How long requests may go on after that, before they are cut off.  [default: 30s]",
+        "How long ending may take, the drain delay included; what is left is cut off.  [default: 30s]",
     ),
     _Setting(
         "log_level",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Callable, Sequence
 
@@ -14,20 +13,11 @@ from switchyard.dataplane.control.access import Access
 from switchyard.dataplane.control.admin import AdminPort, AdminView
 from switchyard.dataplane.control.config import ConfigHolder
 from switchyard.dataplane.control.config_file import look_at_file, watch_file
-from switchyard.dataplane.control.fleet import EngineFactory, Fleet, LoneWorker, count_cpus
-from switchyard.dataplane.control.supervisor import Supervisor
+from switchyard.dataplane.control.fleet import Fleet
 from switchyard.dataplane.options import RouterOptions
 
-logger = logging.getLogger(__name__)
 
-
-def build_fleet(options: RouterOptions, make_engine: EngineFactory) -> Fleet:
-    """The workers that the options ask for: one in this event loop, or several processes."""
-    count = options.workers or count_cpus()
-    return LoneWorker(make_engine(options)) if count == 1 else Supervisor(options, count)
-
-
-class RouterService:
+class RunningRouter:
     """What the command runs, and the sandbox runs within its own event loop.
 
     `render_samples`: a reading in Prometheus' text format. `find_problems`: what is wrong with a document
@@ -45,14 +35,14 @@ class RouterService:
         self._options = options
         self._fleet = fleet
         self._watch: asyncio.Task[None] | None = None
-        self.is_draining = False
+        self._is_draining = False
         self.holder = ConfigHolder(fleet.configure, find_problems)
         self._admin = AdminPort(
             AdminView(
                 fleet,
                 self.holder,
                 Access(options.admin_token_sha256, options.admin_token_file),
-                is_draining=lambda: self.is_draining,
+                is_draining=lambda: self._is_draining,
                 render_samples=render_samples,
             )
         )
@@ -67,58 +57,71 @@ class RouterService:
         """Of probes, metrics and configuration."""
         return self._admin.port
 
+    @property
+    def address(self) -> str:
+        """Host and port of traffic."""
+        return f"{self._options.host}:{self.port}"
+
+    @property
+    def admin_address(self) -> str:
+        """Host and port of the admin port."""
+        return f"{self._options.admin_host}:{self.admin_port}"
+
     async def start(self) -> None:
         """Read the file, then listen. Raises OSError where a port can't be had."""
         path = self._options.config
         if path is not None:
             await look_at_file(self.holder, path, None)
+        await self._fleet.start()
         try:
-            await self._fleet.start()
             await self._admin.start(self._options.admin_host, self._options.admin_port)
         except BaseException:
-            await self.stop(0.0)
+            await self._fleet.stop(0.0)
             raise
         if path is not None:
             self._watch = asyncio.create_task(watch_file(self.holder, path))
-        logger.info("the router listens", extra={"port": self.port, "admin_port": self.admin_port})
 
-    async def drain(self, hurry: asyncio.Event | None = None) -> None:
+    async def stop(self, grace_seconds: float, hurry: asyncio.Event | None = None) -> None:
         """End without a failed request: first be not ready, then take no more, then let requests end.
 
-        Connections are still taken for a while, since the endpoints of a Service take time to reach every
-        node. `hurry`, when set, cuts the rest short.
+        Connections are still taken for the drain delay, since the endpoints of a Service take time to reach
+        every node. All of it takes the grace period at the most; `hurry`, when set, cuts the rest short.
         """
-        self.is_draining = True
-        self._fleet.drain()
-        logger.info("the router drains", extra={"drain_delay_seconds": self._options.drain_delay_seconds})
         hurry = hurry or asyncio.Event()
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        self._is_draining = True
+        self._fleet.drain()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._options.drain_delay_seconds):
+            async with asyncio.timeout(min(self._options.drain_delay_seconds, grace_seconds)):
                 await hurry.wait()
-        stopping = asyncio.create_task(self._fleet.stop(self._options.grace_seconds))
-        hurried = asyncio.create_task(hurry.wait())
-        await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        if not stopping.done():
-            stopping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await stopping
-        await self.stop(0.0)
-
-    async def stop(self, grace_seconds: float) -> None:
-        """End at once, or after the grace period at the latest."""
-        self.is_draining = True
         if self._watch is not None:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
-            self._watch = None
-        await self._fleet.stop(grace_seconds)
+        left_seconds = max(0.0, deadline - asyncio.get_running_loop().time())
+        await _stop_or_hurry(self._fleet, left_seconds, hurry)
         await self._admin.stop()
 
 
-async def serve_until_signal(service: RouterService) -> int:
-    """The exit code after SIGTERM or SIGINT and the drain; a second signal cuts the drain short."""
+async def _stop_or_hurry(fleet: Fleet, grace_seconds: float, hurry: asyncio.Event) -> None:
+    stopping = asyncio.create_task(fleet.stop(grace_seconds))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not stopping.done():
+        stopping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await stopping
+        await fleet.stop(0.0)
+    else:
+        await stopping
+
+
+async def serve_until_signal(router: RunningRouter, grace_seconds: float, log: Callable[[str], None]) -> int:
+    """The exit code after SIGTERM or SIGINT and the drain; a second signal cuts the drain short.
+
+    `log` is told where the router listens. Raises OSError where a port can't be had.
+    """
     loop = asyncio.get_running_loop()
     told, hurry = asyncio.Event(), asyncio.Event()
 
@@ -129,7 +132,9 @@ async def serve_until_signal(service: RouterService) -> int:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, hear)
-    await service.start()
+    await router.start()
+    log(f"router listens on {router.address}, admin on {router.admin_address}")
     await told.wait()
-    await service.drain(hurry)
+    log("router drains")
+    await router.stop(grace_seconds, hurry)
     return 0

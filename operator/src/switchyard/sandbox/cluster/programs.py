@@ -14,7 +14,7 @@ from switchyard.sandbox.cluster.quantities import parse_quantity
 from switchyard.sandbox.modelserver import ModelServer, ServerOptions, parse_options
 
 if TYPE_CHECKING:
-    from switchyard.dataplane.router import RunningRouter
+    from switchyard.dataplane.control.service import RunningRouter
 
 MODEL_SERVER = "model-server"
 ROUTER = "router"
