@@ -138,7 +138,7 @@ WORKLOAD_READY = MetricSpec(
 WORKLOAD_CONDITION = MetricSpec(
     "switchyard_workload_condition",
     "gauge",
-    "1 when the condition (Ready, Placed, ObjectivesMet, WithinBudget, SignalsAvailable) is True, "
+    "1 when the condition (Ready, Placed, ObjectivesMet, WithinBudget, Exposed, SignalsAvailable) is True, "
     "0 when False, NaN when Unknown.",
     (*_WORKLOAD, "condition"),
     "stable",

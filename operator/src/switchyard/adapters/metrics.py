@@ -33,7 +33,9 @@ from switchyard.engine.ports import LoopReport
 
 Statuses = Mapping[tuple[str, str, str], Mapping[str, Any]]  # kind, namespace, name -> status as in YAML
 
-_WORKLOAD_CONDITIONS = frozenset({"Ready", "Placed", "ObjectivesMet", "WithinBudget", "SignalsAvailable"})
+_WORKLOAD_CONDITIONS = frozenset(
+    {"Ready", "Placed", "ObjectivesMet", "WithinBudget", "Exposed", "SignalsAvailable"}
+)
 _CONDITION_VALUES = {"True": 1.0, "False": 0.0}
 
 
