@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.core.routing.random_samples import EDGES, epochs, readings
 
@@ -58,6 +58,8 @@ def test_an_empty_reading_changes_nothing(one):
 
 
 @given(epochs, epochs)
+@example("0000000000000001", "1000000000000001")
+@example("00000000000000aa", "00000000000000aa")
 def test_a_sum_has_another_epoch_as_soon_as_one_of_its_lives_is_another(first, epoch):
     one, again, other = Samples(first), Samples(epoch), Samples("00000000000000bb")
 
@@ -158,6 +160,7 @@ def test_a_window_in_which_nothing_came_is_empty(one):
 
 
 @given(epochs, epochs)
+@example("00000000000000aa", "00000000000000aa")
 def test_no_window_spans_two_lives(first, second):
     one = replace(reading(arms=arm(3)), epoch=first)
 

@@ -372,6 +372,7 @@ EVENTS = st.lists(
 
 
 def replay(measurements: Measurements, events) -> None:
+    measurements.record_refused(400)
     for segment, arm, tokens, failure, latency in events:
         measurements.record_started(segment, arm)
         given_answer = answer(latency, latency / 2, failure=failure)

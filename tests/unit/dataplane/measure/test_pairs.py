@@ -114,15 +114,16 @@ def test_noise_is_counted_beside_with_differences_and_agreement_of_the_same_requ
         (Score(0.0), Score(1.0)),
         (Score(1.0), Score(0.0)),
         (Score(0.0), Score(0.0)),
+        (Score(0.0), Score(1.0)),
         (Score(0.0), None),
         (INCOMPARABLE, Score(1.0)),
         (Score(1.0), INCOMPARABLE),
     )
 
-    assert scores.candidate == Comparisons(6, 1, 3, {100: 3, 0: 3})
-    assert scores.noise == Comparisons(5, 1, 2, {100: 3, 0: 2})
-    assert scores.differences == {0: 2, 100: 1, -100: 1}
-    assert scores.matches == Table(1, 1, 1, 1)
+    assert scores.candidate == Comparisons(7, 1, 4, {100: 3, 0: 4})
+    assert scores.noise == Comparisons(6, 1, 2, {100: 4, 0: 2})
+    assert scores.differences == {0: 2, 100: 2, -100: 1}
+    assert scores.matches == Table(both_good=1, baseline_only_good=2, candidate_only_good=1, none_good=1)
 
 
 def counts_of_noise(*pairs):
