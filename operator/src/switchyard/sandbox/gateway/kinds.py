@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from switchyard.sandbox.client import CRDS, ApiClient, ApiError, Resource
-from switchyard.sandbox.gateway import gateway_api_schemas, istio_schemas
+from switchyard.sandbox.gateway import gateway_schemas, http_route_schema, istio_schemas
 from switchyard.sandbox.gateway.schema_terms import Json, column
 
 CONTROLLER_NAME = "switchyard.dev/sandbox-gateway"
@@ -51,13 +51,13 @@ _ACCEPTED = '.status.conditions[?(@.type=="Accepted")].status'
 _ISTIO_NAMES = ("istio-io", "networking-istio-io")
 _SHAPES: Mapping[Resource, _Shape] = {
     GATEWAY_CLASSES: _Shape(
-        gateway_api_schemas.GATEWAY_CLASS,
+        gateway_schemas.GATEWAY_CLASS,
         (column("Controller", ".spec.controllerName"), column("Accepted", _ACCEPTED), _AGE),
         ("gc",),
         ("gateway-api",),
     ),
     GATEWAYS: _Shape(
-        gateway_api_schemas.GATEWAY,
+        gateway_schemas.GATEWAY,
         (
             column("Class", ".spec.gatewayClassName"),
             column("Address", ".status.addresses[*].value"),
@@ -68,10 +68,10 @@ _SHAPES: Mapping[Resource, _Shape] = {
         ("gateway-api",),
     ),
     HTTP_ROUTES: _Shape(
-        gateway_api_schemas.HTTP_ROUTE, (column("Hostnames", ".spec.hostnames"), _AGE), (), ("gateway-api",)
+        http_route_schema.HTTP_ROUTE, (column("Hostnames", ".spec.hostnames"), _AGE), (), ("gateway-api",)
     ),
     REFERENCE_GRANTS: _Shape(
-        gateway_api_schemas.REFERENCE_GRANT,
+        gateway_schemas.REFERENCE_GRANT,
         (_AGE,),
         ("refgrant",),
         ("gateway-api",),

@@ -1,214 +1,52 @@
-"""Schemas of the Gateway API kinds, standard channel, as far as traffic depends on them.
-
-Names, limits and defaults are those of gateway.networking.k8s.io/v1, so that an object that is valid there is
-valid here. What the sandbox's gateway does not look into (TLS settings, say) is kept as it is.
-"""
+"""The schema of HTTPRoute, standard channel, with the limits, defaults and rules of the real kind."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from switchyard.sandbox.gateway.gateway_api_terms import (
+    CONTROLLER,
+    HOST,
+    NAME,
+    NAMESPACE,
+    PORT,
+    SECTION,
+    group_field,
+    kind_field,
+)
 from switchyard.sandbox.gateway.schema_terms import (
-    DNS_LABEL,
-    HOSTNAME,
     SUBDOMAIN,
     anything,
     conditions,
     record,
     rows,
     rule,
-    table,
     text,
     whole,
 )
 
 Json = dict[str, Any]
 
-_NEVER = "1970-01-01T00:00:00Z"
-_NAME = text(shortest=1, longest=253)
-_NAMESPACE = text(shortest=1, longest=63, pattern=DNS_LABEL)
-_SECTION = text(shortest=1, longest=253, pattern=SUBDOMAIN)
-_HOSTNAME = text(shortest=1, longest=253, pattern=HOSTNAME)
 _PRECISE_HOSTNAME = text(shortest=1, longest=253, pattern=SUBDOMAIN)
-_PORT = whole(least=1, most=65535)
 _DURATION = text(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")
 _HEADER_NAME = text(shortest=1, longest=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")
-_CONTROLLER = text(
-    shortest=1,
-    longest=253,
-    pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$",
-)
-_LABEL_SELECTOR = record(
-    {
-        "matchLabels": table(text()),
-        "matchExpressions": rows(
-            record({"key": text(), "operator": text(), "values": rows(text())}, required=("key", "operator"))
-        ),
-    }
-)
-
-
-def _group(default: str | None = None) -> Json:
-    return text(
-        longest=253,
-        pattern=r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-        default=default,
-    )
-
-
-def _kind(default: str | None = None) -> Json:
-    return text(shortest=1, longest=63, pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", default=default)
-
-
-def _pending(*types: str) -> list[Json]:
-    return [
-        {
-            "type": name,
-            "status": "Unknown",
-            "reason": "Pending",
-            "message": "Waiting for controller",
-            "lastTransitionTime": _NEVER,
-        }
-        for name in types
-    ]
-
-
-# -- GatewayClass ------------------------------------------------------------------------------------
-
-GATEWAY_CLASS = record(
-    {
-        "spec": record(
-            {
-                "controllerName": {
-                    **_CONTROLLER,
-                    "x-kubernetes-validations": [rule("self == oldSelf", "Value is immutable")],
-                },
-                "description": text(longest=64),
-                "parametersRef": record(
-                    {"group": _group(), "kind": _kind(), "name": _NAME, "namespace": _NAMESPACE},
-                    required=("group", "kind", "name"),
-                ),
-            },
-            required=("controllerName",),
-        ),
-        "status": record(
-            {
-                "conditions": conditions(default=_pending("Accepted")),
-                "supportedFeatures": rows(
-                    record({"name": text()}, required=("name",)), keys=("name",), most=64
-                ),
-            },
-            default={"conditions": _pending("Accepted")},
-        ),
-    },
-    required=("spec",),
-)
-
-# -- Gateway -----------------------------------------------------------------------------------------
-
-_ROUTE_KINDS = rows(
-    record({"group": _group("gateway.networking.k8s.io"), "kind": _kind()}, required=("kind",)), most=8
-)
-_LISTENER = record(
-    {
-        "name": _SECTION,
-        "hostname": _HOSTNAME,
-        "port": _PORT,
-        "protocol": text(shortest=1, longest=255),
-        "tls": anything(),
-        "allowedRoutes": record(
-            {
-                "namespaces": record(
-                    {
-                        "from": text(one_of=("All", "Selector", "Same"), default="Same"),
-                        "selector": _LABEL_SELECTOR,
-                    },
-                    default={"from": "Same"},
-                ),
-                "kinds": _ROUTE_KINDS,
-            },
-            default={"namespaces": {"from": "Same"}},
-        ),
-    },
-    required=("name", "port", "protocol"),
-)
-_ADDRESS = record(
-    {
-        "type": text(shortest=1, longest=253, default="IPAddress"),
-        "value": text(longest=253),
-    }
-)
-GATEWAY = record(
-    {
-        "spec": record(
-            {
-                "gatewayClassName": _NAME,
-                "listeners": rows(
-                    _LISTENER,
-                    keys=("name",),
-                    least=1,
-                    most=64,
-                    rules=(
-                        rule(
-                            "self.all(l, l.protocol in ['HTTP', 'TCP', 'UDP'] ? !has(l.tls) : true)",
-                            "tls must not be specified for protocols ['HTTP', 'TCP', 'UDP']",
-                        ),
-                        rule(
-                            "self.all(a, self.exists_one(b, a.port == b.port && a.protocol == b.protocol && "
-                            "(has(a.hostname) && has(b.hostname) ? a.hostname == b.hostname : "
-                            "!has(a.hostname) && !has(b.hostname))))",
-                            "Combination of port, protocol and hostname must be unique for each listener",
-                        ),
-                    ),
-                ),
-                "addresses": rows(_ADDRESS, most=16),
-                "infrastructure": anything(),
-            },
-            required=("gatewayClassName", "listeners"),
-        ),
-        "status": record(
-            {
-                "addresses": rows(_ADDRESS, most=16),
-                "conditions": conditions(default=_pending("Accepted", "Programmed")),
-                "listeners": rows(
-                    record(
-                        {
-                            "name": _SECTION,
-                            "supportedKinds": _ROUTE_KINDS,
-                            "attachedRoutes": whole(),
-                            "conditions": conditions(),
-                        },
-                        required=("name", "attachedRoutes", "conditions"),
-                    ),
-                    keys=("name",),
-                    most=64,
-                ),
-            },
-            default={"conditions": _pending("Accepted", "Programmed")},
-        ),
-    },
-    required=("spec",),
-)
-
-# -- HTTPRoute ---------------------------------------------------------------------------------------
-
 _PARENT = record(
     {
-        "group": _group("gateway.networking.k8s.io"),
-        "kind": _kind("Gateway"),
-        "namespace": _NAMESPACE,
-        "name": _NAME,
-        "sectionName": _SECTION,
-        "port": _PORT,
+        "group": group_field("gateway.networking.k8s.io"),
+        "kind": kind_field("Gateway"),
+        "namespace": NAMESPACE,
+        "name": NAME,
+        "sectionName": SECTION,
+        "port": PORT,
     },
     required=("name",),
 )
 _BACKEND_FIELDS = {
-    "group": _group(""),
-    "kind": _kind("Service"),
-    "name": _NAME,
-    "namespace": _NAMESPACE,
-    "port": _PORT,
+    "group": group_field(""),
+    "kind": kind_field("Service"),
+    "name": NAME,
+    "namespace": NAMESPACE,
+    "port": PORT,
 }
 _NEEDS_PORT = rule(
     "(size(self.group) == 0 && self.kind == 'Service') ? has(self.port) : true",
@@ -315,14 +153,14 @@ _FILTER_SETTINGS = {
             "scheme": text(one_of=("http", "https")),
             "hostname": _PRECISE_HOSTNAME,
             "path": _PATH_MODIFIER,
-            "port": _PORT,
+            "port": PORT,
             "statusCode": {**whole(default=302), "enum": [301, 302, 303, 307, 308]},
         }
     ),
     "URLRewrite": record({"hostname": _PRECISE_HOSTNAME, "path": _PATH_MODIFIER}),
     "CORS": anything(),
     "ExtensionRef": record(
-        {"group": _group(), "kind": _kind(), "name": _NAME}, required=("group", "kind", "name")
+        {"group": group_field(), "kind": kind_field(), "name": NAME}, required=("group", "kind", "name")
     ),
 }
 
@@ -373,7 +211,7 @@ _FILTERS = rows(
 _ANY_PATH = [{"path": {"type": "PathPrefix", "value": "/"}}]
 _RULE = record(
     {
-        "name": _SECTION,
+        "name": SECTION,
         "matches": rows(_MATCH, most=64, default=_ANY_PATH),
         "filters": _FILTERS,
         "backendRefs": rows(
@@ -413,7 +251,7 @@ HTTP_ROUTE = record(
         "spec": record(
             {
                 "parentRefs": rows(_PARENT, most=32),
-                "hostnames": rows(_HOSTNAME, most=16),
+                "hostnames": rows(HOST, most=16),
                 "rules": rows(_RULE, least=1, most=16, default=[{"matches": _ANY_PATH}]),
             }
         ),
@@ -423,7 +261,7 @@ HTTP_ROUTE = record(
                     record(
                         {
                             "parentRef": _PARENT,
-                            "controllerName": _CONTROLLER,
+                            "controllerName": CONTROLLER,
                             "conditions": conditions(least=1),
                         },
                         required=("parentRef", "controllerName", "conditions"),
@@ -435,29 +273,4 @@ HTTP_ROUTE = record(
         ),
     },
     required=("spec",),
-)
-
-# -- ReferenceGrant ----------------------------------------------------------------------------------
-
-REFERENCE_GRANT = record(
-    {
-        "spec": record(
-            {
-                "from": rows(
-                    record(
-                        {"group": _group(), "kind": _kind(), "namespace": _NAMESPACE},
-                        required=("group", "kind", "namespace"),
-                    ),
-                    least=1,
-                    most=16,
-                ),
-                "to": rows(
-                    record({"group": _group(), "kind": _kind(), "name": _NAME}, required=("group", "kind")),
-                    least=1,
-                    most=16,
-                ),
-            },
-            required=("from", "to"),
-        )
-    }
 )
