@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from switchyard.dataplane.compare.coding import UnreadableError
 from switchyard.dataplane.compare.contents import ContentComparator, Options
@@ -21,6 +21,13 @@ MAX_VALUES = 1 << 16
 MAX_PATH_CHARS = 128
 
 
+def _leave_the_root(pointer: str) -> str:
+    if not pointer:
+        raise ValueError("give a path below the root; nothing else would be compared")
+    return pointer
+
+
+PathBelow = Annotated[Pointer, AfterValidator(_leave_the_root)]
 Paths = Annotated[tuple[Pointer, ...], Field(max_length=64)]
 
 
@@ -31,7 +38,7 @@ class JsonOptions(Options):
         Annotated[float, Field(ge=0, lt=1), Tag("both")] | Annotated[Tolerance, Tag("kinds")],
         Discriminator(lambda given: "kinds" if isinstance(given, dict | Tolerance) else "both"),
     ] = 0.0
-    ignored_paths: Paths = ()
+    ignored_paths: Annotated[tuple[PathBelow, ...], Field(max_length=64)] = ()
     unordered_lists: Annotated[
         Annotated[bool, Tag("all")] | Annotated[Paths, Tag("paths")],
         Discriminator(lambda given: "all" if isinstance(given, bool) else "paths"),
