@@ -52,7 +52,9 @@ def measured() -> Samples:
         measurements.record_shadow("batch", arm, ask(), answer())
     measurements.record_sent("batch")
     scores = {"exact": Score(0.0), "text": Score(0.955)}
-    measurements.record_pair("batch", ask(), answer(0.2), answer(0.3), scores, {"exact": Score(1.0)})
+    measurements.record_pair(
+        "batch", ask(), answer(0.2), answer(0.3), scores=scores, noise={"exact": Score(1.0)}
+    )
     return measurements.snapshot(NOON)
 
 

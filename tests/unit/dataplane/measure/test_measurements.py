@@ -329,7 +329,7 @@ def test_a_request_whose_segment_is_long_gone_does_no_harm():
 
     measurements.record_answer("gone", BASELINE, ask(), answer())
     measurements.record_shadow("gone", CANDIDATE, ask(), answer())
-    measurements.record_pair("gone", ask(), answer(), answer(), {}, None)
+    measurements.record_pair("gone", ask(), answer(), answer(), scores={}, noise=None)
 
     assert measurements.snapshot(NOON).segments == {"default": SegmentSamples()}
 
@@ -377,7 +377,7 @@ def replay(measurements: Measurements, events) -> None:
         measurements.record_started(segment, arm)
         given_answer = answer(latency, latency / 2, failure=failure)
         measurements.record_answer(segment, arm, ask(tokens), given_answer)
-        measurements.record_pair(segment, ask(tokens), given_answer, answer(), {}, None)
+        measurements.record_pair(segment, ask(tokens), given_answer, answer(), scores={}, noise=None)
 
 
 @settings(max_examples=40)

@@ -22,7 +22,7 @@ def record(*pairs, **fields) -> PairCounts:
     measurements = make_measurements(make_document(**fields))
     for baseline, candidate, *rest in pairs:
         scores, noise = (*rest, None, None)[:2]
-        measurements.record_pair("default", ask(), baseline, candidate, scores or {}, noise)
+        measurements.record_pair("default", ask(), baseline, candidate, scores=scores or {}, noise=noise)
     return measurements.snapshot(NOON).segments["default"].pairs.get("p0o0", PairCounts())
 
 
@@ -90,7 +90,7 @@ def test_a_pair_belongs_to_the_stratum_of_the_baseline():
     measurements = make_measurements()
     long, short = answer(output_tokens=5000), answer(output_tokens=1)
 
-    measurements.record_pair("default", ask(300), long, short, {}, None)
+    measurements.record_pair("default", ask(300), long, short, scores={}, noise=None)
 
     assert list(measurements.snapshot(NOON).segments["default"].pairs) == ["p1o3"]
 

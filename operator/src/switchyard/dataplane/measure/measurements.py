@@ -123,12 +123,13 @@ class Measurements:
         cells.completed += 1
         cells.shadows[arm].add(self._layout.find_stratum(request, answer), answer)
 
-    def record_pair(  # noqa: PLR0917 - the port's
+    def record_pair(
         self,
         segment: str,
         request: Request,
         baseline: Answer,
         candidate: Answer,
+        *,
         scores: Mapping[str, Score],
         noise: Mapping[str, Score] | None,
     ) -> None:
