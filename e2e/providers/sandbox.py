@@ -26,6 +26,7 @@ def start(directory: Path, *, has_fleet: bool) -> Iterator[Cluster]:
             switchyard(
                 *("sandbox", "up", "--port", "0", "--state-dir", directory),
                 *("--fleet", "default" if has_fleet else "none"),
+                *("--routing", "gateway-api,istio" if has_fleet else "none"),
             ),
         )
         kubeconfig = directory / "kubeconfig"

@@ -138,8 +138,26 @@ class Traffic:
     "traffic",
     [
         Traffic(SERVICES, None, "selector", {"switchyard.dev/router": "chat"}),
-        Traffic(HTTP_ROUTES, GATEWAY, "rules", [{"name": "theirs"}]),
-        Traffic(VIRTUAL_SERVICES, ISTIO, "http", [{"name": "theirs"}]),
+        Traffic(
+            HTTP_ROUTES,
+            GATEWAY,
+            "rules",
+            [
+                {
+                    "name": "theirs",
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                    "backendRefs": [
+                        {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
+                    ],
+                }
+            ],
+        ),
+        Traffic(
+            VIRTUAL_SERVICES,
+            ISTIO,
+            "http",
+            [{"name": "theirs", "route": [{"destination": {"host": "other"}}]}],
+        ),
     ],
     ids=lambda each: each.resource.kind,
 )
