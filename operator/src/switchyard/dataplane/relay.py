@@ -24,7 +24,7 @@ from switchyard.dataplane.http.fields import (
 )
 from switchyard.dataplane.http.front import FrontConnection
 from switchyard.dataplane.http.incoming import Incoming
-from switchyard.dataplane.measure.stream import StreamMeter
+from switchyard.dataplane.measure.stream import StreamMeter, is_event_stream
 from switchyard.dataplane.shadow import Copy
 
 Arm = Literal["baseline", "candidate"]
@@ -264,14 +264,18 @@ class Exchange:
                 fields.append((b"Connection", b"close"))
             elif incoming.is_old:
                 fields.append((b"Connection", b"keep-alive"))
-        content_type = b""
+        content_type = coding = b""
         for name, value in headers:
-            if name.lower() == b"content-type":
+            lower = name.lower()
+            if lower == b"content-type":
                 content_type = value
+            elif lower == b"content-encoding":
+                coding = value
         if self._answer_tap is not None:
             self._answer_headers = headers
         self._meter = StreamMeter(
-            min(self._started_at, time.monotonic()), content_type.lower().startswith(b"text/event-stream")
+            min(self._started_at, time.monotonic()),
+            is_event_stream(content_type.decode("latin-1"), coding.decode("latin-1")),
         )
         incoming.is_answering = True
         self._out.append(build_answer_head(status, reason, fields))

@@ -18,7 +18,7 @@ from switchyard.dataplane.compare.port import Score
 from switchyard.dataplane.exchange import Answer, BodyTap, Failure, Headers, Request, Timing
 from switchyard.dataplane.http.back import BackConnection, BackPool
 from switchyard.dataplane.http.fields import SHADOW_MARK, build_request_head
-from switchyard.dataplane.measure.stream import StreamMeter
+from switchyard.dataplane.measure.stream import StreamMeter, is_event_stream
 
 ShadowArm = Literal["candidate", "noise", "baseline"]
 Scores = Mapping[str, Score]
@@ -104,7 +104,9 @@ class _Reply:
     def answer_head(self, status: int, _reason: bytes, headers: Headers, *, has_length: bool) -> None:  # noqa: ARG002  (the port's)
         self._status = status
         self._headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        is_stream = self._headers.get("content-type", "").lower().startswith("text/event-stream")
+        is_stream = is_event_stream(
+            self._headers.get("content-type", ""), self._headers.get("content-encoding", "")
+        )
         self._meter = StreamMeter(self._started_at, is_stream)
 
     def answer_body(self, data: bytes) -> None:
@@ -298,7 +300,9 @@ class ShadowPool:
         if baseline.failure == "cancelled":
             return  # the user left: there is nothing to compare with
         scores = await self._judge.judge(document, baseline, candidate)
-        noise_scores = None if noise is None else await self._judge.judge(document, baseline, noise)
+        # a second run that failed says nothing of how far two good answers differ
+        has_second = noise is not None and not noise.failure and noise.status == baseline.status
+        noise_scores = await self._judge.judge(document, baseline, noise) if has_second and noise else None
         self._recorder.record_pair(name, request, baseline, candidate, scores=scores, noise=noise_scores)
 
     def _send(self, copy: Copy, mark: Literal["candidate", "noise"]) -> asyncio.Task[Answer]:
