@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -185,5 +186,52 @@ def test_a_program_that_ends_by_itself_is_restarted_with_its_files(started: list
         assert status["lastState"]["terminated"]["exitCode"] == 3
         assert await get(body) == "one"
         assert len(started) == 2
+
+    run_in_sandbox(scenario)
+
+
+def test_a_router_passes_traffic_and_follows_its_config_map() -> None:
+    async def scenario(client: ApiClient) -> None:
+        def answering(text: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+            async def answer(_request: web.Request) -> web.Response:
+                return web.Response(text=text)
+
+            return answer
+
+        backends = []
+        for name in ("first", "second"):
+            app = web.Application()
+            app.router.add_get("/{tail:.*}", answering(name))
+            runner = web.AppRunner(app, shutdown_timeout=0.05)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            backends.append(runner)
+        ports = [runner.addresses[0][1] for runner in backends]
+
+        def write(version: int, port: int) -> str:
+            document = {"version": version, "arms": {"baseline": {"url": f"http://127.0.0.1:{port}"}}}
+            return json.dumps(document)
+
+        await client.create(CONFIG_MAPS, "default", config_map(write(1, ports[0])))
+        body = pod()
+        body["spec"]["containers"][0]["readinessProbe"]["httpGet"] = {"path": "/readyz", "port": 8081}
+        await client.create(PODS, "default", body)
+        shown = await ready_pod(client)
+        assert await get(shown) == "first"
+        change = {"data": {"routing.json": write(2, ports[1])}}
+        await client.patch(CONFIG_MAPS, "default", "settings", change)
+
+        async def has_moved() -> bool:
+            return await get(shown) == "second"
+
+        await until(has_moved)
+        await client.delete(PODS, "default", "router")
+
+        async def is_gone() -> bool:
+            return not (await client.list(PODS, "default"))["items"]
+
+        await until(is_gone)
+        for runner in backends:
+            await runner.cleanup()
 
     run_in_sandbox(scenario)

@@ -189,7 +189,7 @@ def test_a_model_server_takes_port_limit_and_flags_from_its_container() -> None:
     assert options.memory_limit_bytes == 2**30
 
 
-@pytest.mark.parametrize("program", ["model-server"])
+@pytest.mark.parametrize("program", ["model-server", "router"])
 def test_a_program_that_refuses_its_options_is_a_configuration_error(program: str) -> None:
     with pytest.raises(ConfigError, match="no-such-option"):
         asyncio.run(start_program(program, _launch({}, {}, "--no-such-option")))
