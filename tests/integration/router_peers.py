@@ -99,15 +99,16 @@ class Wire:
             assert self.read_exactly(2) == b"\r\n", "a chunk does not end where it should"
 
     def is_closed(self) -> bool:
-        """True when the other end has closed or reset, and all it sent before has been read."""
-        if self.rest or not select.select([self.plug], [], [], 0)[0]:
-            return False
-        try:
-            data = self.plug.recv(1 << 16)
-        except OSError:
-            return True
-        self.rest = data
-        return not data
+        """True when the other end has closed or reset; what it sent before can still be read."""
+        while select.select([self.plug], [], [], 0)[0]:
+            try:
+                data = self.plug.recv(1 << 16)
+            except OSError:
+                return True
+            if not data:
+                return True
+            self.rest += data
+        return False
 
     def wait_closed(self) -> None:
         wait_until(self.is_closed, "the other end closes")
