@@ -52,8 +52,24 @@ chunks = st.builds(chunk, st.one_of(st.none(), st.text(max_size=6)), st.sampled_
 streams = st.lists(st.one_of(chunks, documents, st.just("[DONE]")), max_size=5).map(
     lambda all_: events(*all_)
 )
+vectors = st.lists(st.one_of(st.integers(-2, 2), st.floats()), min_size=1, max_size=3)
+embeddings = st.lists(vectors, min_size=1, max_size=3).map(
+    lambda rows: {"data": [{"embedding": row} for row in rows]}
+)
+labels = st.lists(
+    st.fixed_dictionaries(
+        {"label": st.sampled_from("abcdefg"), "score": st.one_of(st.integers(0, 3), st.floats())}
+    ),
+    min_size=1,
+    max_size=6,
+)
+completions = st.lists(st.sampled_from(["", "a", "a b", "a c", "b c a"]), min_size=1, max_size=3).map(
+    lambda texts: {"choices": [{"text": text, "finish_reason": "stop"} for text in texts]}
+)
 contents = st.one_of(
-    st.binary(max_size=64), documents.map(lambda document: json.dumps(document).encode()), streams
+    st.binary(max_size=64),
+    st.one_of(documents, embeddings, labels, completions).map(lambda document: json.dumps(document).encode()),
+    streams,
 )
 
 
@@ -167,29 +183,29 @@ def test_scaling_a_vector_does_not_turn_it(vector, factor):
 
 
 MIB = 1 << 20
-NUMBERS = b"[" + b",".join(b"%d" % (n * 7919 % 9973) for n in range(150_000)) + b"]"
+PART = MIB // 4  # where the whole only makes the test longer
 HOSTILE = {
     "a MiB of opening brackets": b"[" * MIB,
     "a MiB of opening braces": b'{"a":' * (MIB // 5),
     "lists within lists to the edge of what is read": b"[" * 60 + b"[1]," * 9999 + b"2" + b"]" * 60,
-    "a list of lists of one": b"[" + b"[[[[1]]]]," * 60_000 + b"1]",
-    "an object of a hundred thousand members": json.dumps({str(n): n for n in range(60_000)}).encode(),
-    "one name a hundred thousand times": b"{" + b'"a":1,' * 100_000 + b'"a":2}',
+    "a list of lists of one": b"[" + b"[[[[1]]]]," * 12_000 + b"1]",
+    "an object of many members": json.dumps({str(number): number for number in range(20_000)}).encode(),
+    "one name many times": b"{" + b'"a":1,' * 40_000 + b'"a":2}',
     "an int of a million digits": b"[" + b"9" * (MIB - 2) + b"]",
-    "ints of many digits": b"[" + b",".join([b"9" * 399] * 2600) + b"]",
-    "numbers": NUMBERS,
-    "labels": json.dumps([{"label": n, "score": n % 2} for n in range(30_000)]).encode(),
-    "one letter": b"a" * MIB,
-    "blanks": b" " * MIB,
+    "ints of many digits": b"[" + b",".join([b"9" * 399] * (PART // 400)) + b"]",
+    "numbers": b"[" + b",".join(b"%d" % (number * 7919 % 9973) for number in range(40_000)) + b"]",
+    "labels": json.dumps([{"label": number, "score": number % 2} for number in range(20_000)]).encode(),
+    "a MiB of one letter": b"a" * MIB,
+    "a MiB of blanks": b" " * MIB,
     "backslashes in a string": b'"' + b"\\" * (MIB - 2) + b'"',
-    "a text of many words": json.dumps({"choices": [{"text": "a b " * (MIB // 5)}]}).encode(),
-    "empty events": b"data:\n\n" * (MIB // 7),
-    "one event of many lines": b"data:x\n" * (MIB // 7),
+    "a text of many words": json.dumps({"choices": [{"text": "a b " * (PART // 4)}]}).encode(),
+    "empty events": b"data:\n\n" * (PART // 7),
+    "one event of many lines": b"data:x\n" * (PART // 7),
     "carriage returns": b"data: 1" + b"\r" * MIB,
-    "events of one letter": events(*[chunk("a")] * 12_000),
-    "many choices": json.dumps({"choices": [{"index": n, "text": "a"} for n in range(30_000)]}).encode(),
-    "vectors of one": json.dumps({"embeddings": [[n] for n in range(1, 60_000)]}).encode(),
-    "bytes that are no UTF-8": b"\xff" * MIB,
+    "events of one letter": events(*[chunk("a")] * 2500),
+    "many choices": json.dumps({"choices": [{"index": n, "text": "a"} for n in range(9000)]}).encode(),
+    "vectors of one": json.dumps({"embeddings": [[number] for number in range(1, 4000)]}).encode(),
+    "bytes that are no UTF-8": b"\xff" * PART,
 }
 
 

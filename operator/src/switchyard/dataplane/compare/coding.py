@@ -6,7 +6,7 @@ import zlib
 
 from switchyard.dataplane.exchange import Answer
 
-MAX_CONTENT_BYTES = 4 << 20
+MAX_CONTENT_BYTES = 2 << 20
 MAX_CODINGS = 2
 MAX_GZIP_MEMBERS = 64  # each costs a new inflater and a copy of what follows it
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -64,8 +63,7 @@ class _Path:
         return shown[:MAX_PATH_CHARS].encode("ascii", "backslashreplace").decode()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Two values at one path, ABSENT where one side has none, with the rules for what lies below."""
 
     path: _Path
@@ -170,21 +168,29 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _find_excess(document: Any) -> str:
     """What of a document exceeds the bounds, empty for one within them."""
-    level, total = [document], 1
+    level, total = _keep_containers([document]), 1
     for _ in range(MAX_DEPTH):
-        total += sum(len(value) for value in level if isinstance(value, dict | list))
-        if total > MAX_VALUES:
-            return f"JSON with more than {MAX_VALUES} values"
-        level = [child for value in level for _, child in _children(value)]
         if not level:
             return ""
-    return f"JSON that nests deeper than {MAX_DEPTH}"
+        total += sum(map(len, level))
+        if total > MAX_VALUES:
+            return f"JSON with more than {MAX_VALUES} values"
+        level = [
+            child
+            for value in level
+            for child in _keep_containers(value.values() if isinstance(value, dict) else value)
+        ]
+    return f"JSON that nests deeper than {MAX_DEPTH}" if level else ""
+
+
+def _keep_containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
 
 
 def _count_values(value: Any, ignored: PathSet) -> int:
     """How many values that are no containers a value holds, itself included; 1 for an empty container."""
-    if value is ABSENT:
-        return 0
+    if not isinstance(value, dict | list):
+        return value is not ABSENT
     total, rest = 0, [(value, ignored)]
     while rest:
         value, ignored = rest.pop()
