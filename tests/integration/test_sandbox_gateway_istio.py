@@ -143,6 +143,10 @@ def test_what_leads_nowhere_answers_503_and_what_is_not_simulated_500() -> None:
     async def scenario(scene: Scene) -> None:
         await scene.upstream("web")
         url = await open_gateway(scene)
+        for kind in (ISTIO_GATEWAYS, VIRTUAL_SERVICES, DESTINATION_RULES):
+            meta = {"name": "says-nothing", "namespace": "default"}
+            nothing = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
+            await scene.client.create(kind, "default", nothing)
         http = [
             {"match": [{"uri": {"exact": "/gone"}}], "route": [destination("gone")]},
             {"match": [{"uri": {"exact": "/out"}}], "route": [destination("a.example.com")]},

@@ -230,5 +230,8 @@ def test_the_command_line_starts_a_gateway_and_lists_it(tmp_path: Path) -> None:
             str(tmp_path / "state"),
         )
         assert listed.splitlines() == [f"Gateway default/gw  http://{address}:8080"]
+        urls = [f"http://{address}:8080"]
+        found = {"kind": "Gateway", "namespace": "default", "name": "gw", "urls": urls}
+        assert process.gateways() == {"gateways": [found], "counts": {"unmatched": 0, "rules": {}}}
         table = command(str(KUBECTL), "get", "gateway", "gw")
         assert table.split()[:5] == ["NAME", "CLASS", "ADDRESS", "PROGRAMMED", "AGE"]

@@ -274,6 +274,10 @@ class SandboxProcess:
         """What the nodes answered to kill, restore, unhealthy, reclaim or slow; FaultError for a refusal."""
         return node_fault(self._state, name, action, fields)
 
+    def gateways(self) -> dict[str, Any]:
+        """`gateways` with their URLs and `counts` of their traffic."""
+        return list_gateways(self._state)
+
     def server_fault(self, kind: str, **fields: Any) -> dict[str, Any]:
         """What the API server answered. FaultError when it refuses."""
         return server_fault(self._state, "POST", {"kind": kind, **fields})

@@ -61,6 +61,7 @@ from switchyard.sandbox.gateway.virtual_services import IstioWorld, http_ports, 
 log = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 0.02
+_RETRY_SECONDS = 1.0  # after a port could not be had
 _KINDS = {
     f"{resource.plural}.{resource.group}": resource for kinds in FAMILIES.values() for resource in kinds
 }
@@ -152,8 +153,9 @@ class GatewayController:
             self.queue.add("")
 
     def _values(self, resource: Resource) -> list[Json]:
+        """The objects of a kind, without those that Istio's schemas let pass though they say nothing."""
         informer = self._informers.get(resource)
-        return informer.values() if informer is not None else []
+        return [body for body in informer.values() if "spec" in body] if informer is not None else []
 
     def _of(self, resource: Resource, key: Key) -> Json | None:
         informer = self._informers.get(resource)
@@ -193,7 +195,7 @@ class GatewayController:
 
     # -- one pass --------------------------------------------------------------------------------
 
-    async def _sync(self, _key: str) -> None:
+    async def _sync(self, _key: str) -> float | None:
         await self._own.synced()
         ours = self._read_gateways()
         readings = self._attach_routes(ours)
@@ -201,9 +203,8 @@ class GatewayController:
         places = self._assign_addresses(ours, istio_entries)
         self.proxy.table = self._build_table(ours, istio_entries)
         errors = await self.proxy.listen(places)
-        for place, error in errors.items():
-            log.warning("can't listen on %s:%s: %s", *place, error)
         await self._report(ours, readings, errors)
+        return _RETRY_SECONDS if errors else None
 
     def _read_gateways(self) -> _Ours:
         classes = select_classes(self._values(GATEWAY_CLASSES))
