@@ -101,6 +101,36 @@ def test_a_name_that_another_has_is_never_written(theirs: dict[str, Any]) -> Non
     assert api.objects == {PATH: theirs}
 
 
+ROUTE_PATH = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/chat"
+
+
+def route(**metadata: Any) -> dict[str, Any]:
+    kind = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "spec": {"hosts": ["a"]}}
+    return {**service(**metadata), **kind}
+
+
+def test_a_route_is_looked_at_before_it_is_made_since_another_s_need_not_conflict() -> None:
+    theirs = route(uid="x", labels={}, ownerReferences=[])
+    api = FakeApi({ROUTE_PATH: theirs}, conflicts=False)
+    result = run(writer(api).apply(replace(APPLY, body=route())))
+    assert isinstance(result, Denied)
+    assert result.is_name_taken
+    assert api.objects == {ROUTE_PATH: theirs}
+
+
+def test_a_new_route_is_made_without_force_and_one_of_an_earlier_life_is_taken_up() -> None:
+    api = FakeApi()
+    for force in ("false", "true"):
+        assert isinstance(run(writer(api).apply(replace(APPLY, body=route()))), Written)
+        assert last(api)[2]["force"] == force
+
+
+def test_a_route_that_cannot_be_looked_at_is_not_made() -> None:
+    api = FakeApi(refuse=lambda method, _: Answer(500, {"message": "no"}) if method == "GET" else None)
+    assert isinstance(run(writer(api).apply(replace(APPLY, body=route()))), Failed)
+    assert not api.objects
+
+
 def test_a_status_is_replaced_whole_and_locked_to_the_version_that_was_looked_at() -> None:
     path = "/apis/switchyard.dev/v1alpha1/namespaces/shop/inferenceworkloads/chat/status"
     api = FakeApi(refuse=lambda method, p: Answer(409, {"message": "changed"}))

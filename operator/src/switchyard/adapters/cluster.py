@@ -99,25 +99,31 @@ class KubernetesWriter:
 
         What the watch shows as ours is applied with force, to exactly that object (its uid is the lock).
         A name that it does not show is applied without force: new, it is made; in place, every field that
-        another set otherwise is a conflict, and then a look tells whose it is.
+        another set otherwise is a conflict, and then a look tells whose it is. A route is looked at before:
+        much of it is optional, so one of somebody else need not conflict with ours.
         """
         body = apply.body
         resource = BY_KIND[str(body["kind"])]
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         uid = self.memory.uid_of(resource.plural, namespace, name)
-        answer = await self._send(resource, apply, uid)
-        if not uid and isinstance(answer, Answer) and answer.status == 409:
-            found = await self.connection.request("GET", resource.path(namespace, name))
-            if not isinstance(found, Answer) or not found.is_success:
+        if uid:
+            return _result(await self._send(resource, apply, uid), project_child)
+        if resource not in ROUTES:
+            answer = await self._send(resource, apply)
+            if not isinstance(answer, Answer) or answer.status != 409:
                 return _result(answer, project_child)
-            if not _is_same_owner(found.body, body):
-                return Denied(409, _taken(resource, namespace, name, found.body), is_name_taken=True)
-            if holder := find_holder(found.body):
-                return Conflict(f"the traffic of {resource.kind} {namespace}/{name} is held by {holder}")
-            answer = await self._send(resource, apply, found.body["metadata"]["uid"])
-        return _result(answer, project_child)
+        found = await self.connection.request("GET", resource.path(namespace, name))
+        if not isinstance(found, Answer) or (not found.is_success and found.status != 404):
+            return _result(found, project_child)
+        if not found.is_success:
+            return _result(await self._send(resource, apply), project_child)
+        if not _is_same_owner(found.body, body):
+            return Denied(409, _taken(resource, namespace, name, found.body), is_name_taken=True)
+        if holder := find_holder(found.body):
+            return Conflict(f"the traffic of {resource.kind} {namespace}/{name} is held by {holder}")
+        return _result(await self._send(resource, apply, found.body["metadata"]["uid"]), project_child)
 
-    async def _send(self, resource: Resource, apply: Apply, uid: str) -> Answer | Failed:
+    async def _send(self, resource: Resource, apply: Apply, uid: str = "") -> Answer | Failed:
         metadata = apply.body["metadata"]
         locks = {"uid": uid, "resourceVersion": apply.resource_version} if uid else {}
         return await self.connection.request(
