@@ -310,8 +310,8 @@ class Backend:
             talk = Talk(self, plug, len(self.talks))
             self.talks.append(talk)
             thread = threading.Thread(target=self._serve, args=(talk,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self, talk: Talk) -> None:
         try:
