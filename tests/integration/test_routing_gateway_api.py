@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from switchyard.adapters.connection import Answer, Connection
 from switchyard.adapters.routing.gateway_api import GatewayApiRouter
 from switchyard.adapters.routing.route_form import MirrorState
 from switchyard.core.routing.document import Exclusion, Match, Segment, Shadow, Stickiness
 from switchyard.core.routing.plan import Feature, Share
-from switchyard.engine.ports import Conflict, Denied
+from switchyard.engine.ports import Conflict, Denied, Failed
 from switchyard.engine.routing import Applied
 
 from .route_rig import BASELINE, BATCH, CANDIDATE, COMPARATOR, CUTOVER, DEFAULT, HOLDER, Rig, with_rig
@@ -76,6 +77,18 @@ async def add_gateway(
             "spec": {"gatewayClassName": of_class, "listeners": listeners},
         },
     )
+
+
+class Refusing:
+    """A way to the API server that takes no change."""
+
+    def __init__(self, connection: Connection, message: str) -> None:
+        self._connection, self._message = connection, message
+
+    async def request(self, method: str, path: str, **more: Any) -> Answer | Failed:
+        if method == "PATCH":
+            return Answer(500, {"message": self._message})
+        return await self._connection.request(method, path, **more)
 
 
 def test_a_cutover_takes_the_rules_over_and_placement_leaves_them_alone() -> None:
@@ -525,6 +538,18 @@ def test_a_share_of_copies_is_never_written_for_a_class_that_would_copy_everythi
         assert await rig.route() == before
         assert await router.apply(rig.plan(1, rest(0, 100))) == Applied()
         assert mirrors((await rig.rules())[0]) == [{"backendRef": COMPARATOR}]
+
+    with_rig(EXPOSURE, scenario)
+
+
+def test_a_cluster_whose_definitions_are_too_old_is_told_which_release_to_install() -> None:
+    async def scenario(rig: Rig) -> None:
+        said = "failed to create typed patch object: .spec.rules[0].name: field not declared in schema"
+        refused = GatewayApiRouter(Refusing(rig.connection, said), rig.comparator)  # type: ignore[arg-type]
+        result = await refused.apply(rig.plan(1, rest()))
+        assert isinstance(result, Denied)
+        assert result.message.startswith(said)
+        assert "install release 1.4 of the Gateway API" in result.message
 
     with_rig(EXPOSURE, scenario)
 

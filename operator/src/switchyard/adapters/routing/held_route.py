@@ -50,6 +50,9 @@ from switchyard.engine.routing import Applied, RouteResult
 
 Refused = Conflict | Denied | Failed
 
+# structured-merge-diff's words for a field that the schema of a kind lacks
+_UNDECLARED = "field not declared in schema"
+
 
 @dataclass
 class HeldRoute(ABC):
@@ -285,6 +288,10 @@ class HeldRoute(ABC):
         )
         if not isinstance(answer, Answer):
             return answer
+        if _UNDECLARED in answer.message:  # said with status 500, but no attempt will mend it
+            return Denied(
+                422, f"{answer.message}; the CRD of {resource.kind} is too old: {self.form.least_release}"
+            )
         return answer.body if answer.is_success else refusal_of(answer)
 
     async def _observe_mirror(self, plan: TrafficPlan) -> MirrorState:

@@ -28,6 +28,7 @@ class HttpRouteForm:
     field: str = "rules"
     exposure: str = "gateway"
     defaulted: frozenset[str] = frozenset({"group", "kind"})
+    least_release: str = "install release 1.4 of the Gateway API or a later one"  # names of rules
 
     def build(self, plan: TrafficPlan, exposure: Exposure, mirror: Target | None) -> list[dict[str, Any]]:
         """The rules of a plan."""

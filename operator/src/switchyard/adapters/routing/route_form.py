@@ -57,6 +57,11 @@ class RouteForm(Protocol):
         """Fields that the API server adds within a rule."""
         ...
 
+    @property
+    def least_release(self) -> str:
+        """What to install where the CRD lacks a field."""
+        ...
+
     def build(self, plan: TrafficPlan, exposure: Exposure, mirror: Target | None) -> list[dict[str, Any]]:
         """The rules of a plan; copies go to `mirror`."""
         ...

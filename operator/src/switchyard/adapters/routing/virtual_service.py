@@ -27,6 +27,7 @@ class VirtualServiceForm:
     field: str = "http"
     exposure: str = "istio"
     defaulted: frozenset[str] = frozenset()
+    least_release: str = "install the CRDs of a later release of Istio"
 
     def build(self, plan: TrafficPlan, exposure: Exposure, mirror: Target | None) -> list[dict[str, Any]]:
         """The routes of a plan; hosts and gateways are no part of them."""
