@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from switchyard.core.routing.document import Limits, RoutingDocument
@@ -73,17 +74,34 @@ class _Refusing:
     def caller_tunnel(self, data: bytes) -> None: ...
 
 
+class EngineExchange(Handler, Protocol):
+    """One request under way."""
+
+    def start(self) -> None: ...
+    def judge_age(self, now: float) -> None: ...
+    def cut(self) -> None: ...
+
+
 class RouterEngine:
     """Splits, shadows and measures. `configure` swaps the document whole; requests under way keep theirs."""
 
-    def __init__(self, *, host: str, port: int, backlog: int = 2048, reuse_port: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        backlog: int = 2048,
+        reuse_port: bool = False,
+        make_exchange: Callable[[RouterEngine, FrontConnection, Incoming], EngineExchange] = Exchange,
+    ) -> None:
         self._host, self._port = host, port
         self._backlog, self._reuse_port = backlog, reuse_port
         self._document: RoutingDocument | None = None
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._connections: set[FrontConnection] = set()
-        self._exchanges: set[Exchange] = set()
+        self._make_exchange = make_exchange
+        self._exchanges: set[EngineExchange] = set()
         self._pools = _Pools()
         self._limits = Limits()
         self.is_draining = False
@@ -207,7 +225,7 @@ class RouterEngine:
     def open_handler(self, connection: FrontConnection, request: Incoming) -> Handler:
         if self._document is None:
             return _Refusing(connection, request)
-        exchange = Exchange(self, connection, request)
+        exchange = self._make_exchange(self, connection, request)
         self._exchanges.add(exchange)
         exchange.start()
         return exchange
@@ -222,7 +240,7 @@ class RouterEngine:
     def note_refused(self, status: int) -> None:
         self.recorder.record_refused(status)
 
-    def exchange_ended(self, exchange: Exchange) -> None:
+    def exchange_ended(self, exchange: EngineExchange) -> None:
         self._exchanges.discard(exchange)
 
     def pool(self, document: RoutingDocument, arm: Arm) -> BackPool:

@@ -45,7 +45,7 @@ _REFUSALS: dict[Failure, tuple[int, str]] = {
 class Shadows(Protocol):
     """Takes copies of requests; never raises, never waits."""
 
-    def offer(self, copy: Copy) -> None: ...
+    def offer(self, copy: Copy) -> bool: ...
     def refuse(self, segment: str, reason: str) -> None:
         """Count a copy that can't be made."""
         ...
@@ -447,8 +447,9 @@ class Exchange:
             self._core.recorder.record_tunnel(self._segment.name, self._arm)
         else:
             self._core.recorder.record_answer(self._segment.name, self._arm, request, answer)
-        if self._copy is not None and not self._copy.answered.done():
-            self._copy.answered.set_result(answer)
+        answered = None if self._copy is None else self._copy.answered
+        if answered is not None and not answered.done():
+            answered.set_result(answer)
         self._core.exchange_ended(self)
 
 

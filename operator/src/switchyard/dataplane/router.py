@@ -13,6 +13,8 @@ from switchyard.dataplane.control.supervisor import Supervisor
 from switchyard.dataplane.engine import RouterEngine
 from switchyard.dataplane.measure.exposition import render_metrics
 from switchyard.dataplane.options import RouterOptions, parse_router_options
+from switchyard.dataplane.relay import Exchange
+from switchyard.dataplane.replay import MirrorExchange
 
 
 def build_router(options: RouterOptions) -> RunningRouter:
@@ -29,6 +31,7 @@ def make_engine(options: RouterOptions) -> RouterEngine:
         port=options.port,
         backlog=options.backlog,
         reuse_port=options.worker_channel is not None,
+        make_exchange=MirrorExchange if options.mode == "replay" else Exchange,
     )
 
 

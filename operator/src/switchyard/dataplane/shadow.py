@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from switchyard.core.routing.document import RoutingDocument, Segment
-from switchyard.core.routing.matching import is_noise_sampled
+from switchyard.core.routing.matching import CopyArm, plan_copies
 from switchyard.dataplane.compare.port import Score
 from switchyard.dataplane.exchange import Answer, BodyTap, Failure, Headers, Request, Timing
 from switchyard.dataplane.http.back import BackConnection, BackPool
 from switchyard.dataplane.http.fields import SHADOW_MARK, build_request_head
 from switchyard.dataplane.measure.stream import StreamMeter, is_event_stream
 
-ShadowArm = Literal["candidate", "noise", "baseline"]
 Scores = Mapping[str, Score]
 
 _HELD_BYTES = 64 << 20  # of all copies and what is kept of their answers
@@ -31,14 +30,14 @@ _READ_BURST_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copy:
-    """A request to be repeated. `answered`: what the user got, once it is complete."""
+    """A request to be repeated. `answered`: what the user got, once it is complete; None where unseen."""
 
     request: Request
     body: bytes
     document: RoutingDocument
     segment: Segment
     peer: str
-    answered: asyncio.Future[Answer]
+    answered: asyncio.Future[Answer] | None
 
 
 class ShadowRecorder(Protocol):
@@ -47,7 +46,7 @@ class ShadowRecorder(Protocol):
     def record_sampled(self, segment: str) -> None: ...
     def record_dropped(self, segment: str, reason: str) -> None: ...
     def record_sent(self, segment: str) -> None: ...
-    def record_shadow(self, segment: str, arm: ShadowArm, request: Request, answer: Answer) -> None: ...
+    def record_shadow(self, segment: str, arm: CopyArm, request: Request, answer: Answer) -> None: ...
     def record_pair(
         self,
         segment: str,
@@ -252,23 +251,39 @@ class ShadowPool:
         self._recorder.record_sampled(segment)
         self._recorder.record_dropped(segment, reason)
 
-    def offer(self, copy: Copy) -> None:
-        """Take a copy, or drop and count it when there is no room."""
-        shadow = copy.document.shadow
+    def reserve(self, size_bytes: int) -> bool:
+        """Whether so much may be held for a copy that is not complete yet."""
+        if self._held_bytes + size_bytes > _HELD_BYTES:
+            return False
+        self._held_bytes += size_bytes
+        return True
+
+    def release(self, size_bytes: int) -> None:
+        """Give back what was reserved."""
+        self._held_bytes -= size_bytes
+
+    def offer(self, copy: Copy) -> bool:
+        """Take a copy, or drop and count it when there is no room, which is False."""
         name = copy.segment.name
         self._recorder.record_sampled(name)
-        if self._is_stopped:
-            self._recorder.record_dropped(name, "stopped")
-        elif self._held_bytes + _weigh(copy) > _HELD_BYTES:
-            self._recorder.record_dropped(name, "memory")
-        elif len(self._running) < shadow.max_concurrency:
-            self._held_bytes += _weigh(copy)
+        if (obstacle := self._find_obstacle(copy)) is not None:
+            self._recorder.record_dropped(name, obstacle)
+            return False
+        self._held_bytes += _weigh(copy)
+        if len(self._running) < copy.document.shadow.max_concurrency:
             self._run(copy)
-        elif len(self._waiting) < shadow.queue:
-            self._held_bytes += _weigh(copy)
-            self._waiting.append(copy)
         else:
-            self._recorder.record_dropped(name, "queue")
+            self._waiting.append(copy)
+        return True
+
+    def _find_obstacle(self, copy: Copy) -> str | None:
+        shadow = copy.document.shadow
+        if self._is_stopped:
+            return "stopped"
+        if self._held_bytes + _weigh(copy) > _HELD_BYTES:
+            return "memory"
+        is_full = len(self._running) >= shadow.max_concurrency and len(self._waiting) >= shadow.queue
+        return "queue" if is_full else None
 
     def _run(self, copy: Copy) -> None:
         task = asyncio.get_running_loop().create_task(self._follow(copy))
@@ -287,25 +302,22 @@ class ShadowPool:
 
     async def _follow(self, copy: Copy) -> None:
         document, name, request = copy.document, copy.segment.name, copy.request
-        has_noise = is_noise_sampled(document.shadow, request.request_id)
-        sent = [self._send(copy, "candidate")]
-        if has_noise:
-            sent.append(self._send(copy, "noise"))
-        answers = await asyncio.gather(*sent)
-        candidate, noise = answers[0], answers[1] if has_noise else None
-        self._recorder.record_shadow(name, "candidate", request, candidate)
-        if noise is not None:
-            self._recorder.record_shadow(name, "noise", request, noise)
-        baseline = await copy.answered
-        if baseline.failure == "cancelled":
-            return  # the user left: there is nothing to compare with
+        arms = plan_copies(document.shadow, request.request_id, is_answer_seen=copy.answered is not None)
+        sent = await asyncio.gather(*(self._send(copy, arm) for arm in arms))
+        answers = dict(zip(arms, sent, strict=True))
+        for arm, answer in answers.items():
+            self._recorder.record_shadow(name, arm, request, answer)
+        candidate, noise = answers["candidate"], answers.get("noise")
+        baseline = answers.get("baseline") if copy.answered is None else await copy.answered
+        if baseline is None or baseline.failure == "cancelled":
+            return  # unseen, or the user left: there is nothing to compare with
         scores = await self._judge.judge(document, baseline, candidate)
         # a second run that failed says nothing of how far two good answers differ
         has_second = noise is not None and not noise.failure and noise.status == baseline.status
         noise_scores = await self._judge.judge(document, baseline, noise) if has_second and noise else None
         self._recorder.record_pair(name, request, baseline, candidate, scores=scores, noise=noise_scores)
 
-    def _send(self, copy: Copy, mark: Literal["candidate", "noise"]) -> asyncio.Task[Answer]:
+    def _send(self, copy: Copy, mark: CopyArm) -> asyncio.Task[Answer]:
         shadow = copy.document.shadow
         self._recorder.record_sent(copy.segment.name)
         pool = self._pools.shadow_pool(copy.document, "candidate" if mark == "candidate" else "baseline")

@@ -153,6 +153,8 @@ class Shadow(_Part):
     """A request with a longer body is not copied; of answers as much is kept to compare."""
     noise_percent: Percent = 5.0
     """Share of the copied requests that the baseline is asked a second time."""
+    replay_percent: Percent = 10.0
+    """In replay mode, share of the copies that the baseline is asked too, to compare with."""
     timeout_seconds: Seconds = 60.0
     """How long a copy may take."""
     methods: tuple[Method, ...] = REPEATABLE_METHODS

@@ -21,6 +21,8 @@ from switchyard.core.routing.document import (
     Shadow,
 )
 
+CopyArm = Literal["candidate", "noise", "baseline"]
+
 _SCALE = float(1 << 64)
 
 
@@ -61,6 +63,24 @@ def is_shadowed(segment: Segment, request_id: str) -> bool:
 def is_noise_sampled(shadow: Shadow, request_id: str) -> bool:
     """True when this shadowed request is also asked of the baseline a second time."""
     return 100 * draw("noise", "", request_id) < shadow.noise_percent
+
+
+def is_replay_sampled(shadow: Shadow, request_id: str) -> bool:
+    """True when the baseline is asked too, because the answer that the user got is not seen."""
+    return 100 * draw("replay", "", request_id) < shadow.replay_percent
+
+
+def plan_copies(shadow: Shadow, request_id: str, *, is_answer_seen: bool) -> tuple[CopyArm, ...]:
+    """What a copied request is sent as: to the candidate, and to the baseline for a share of the requests.
+
+    Where the user's answer is not seen, the baseline's answer to a copy stands for it; without one there is
+    nothing to tell noise by.
+    """
+    baseline: tuple[CopyArm, ...] = () if is_answer_seen else (BASELINE,)
+    if baseline and not is_replay_sampled(shadow, request_id):
+        return (CANDIDATE,)
+    noise: tuple[CopyArm, ...] = ("noise",) if is_noise_sampled(shadow, request_id) else ()
+    return (CANDIDATE, *baseline, *noise)
 
 
 def may_repeat(shadow: Shadow, method: str, path: str) -> bool:
