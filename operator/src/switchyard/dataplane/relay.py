@@ -98,6 +98,7 @@ class Exchange:
         self._give_up: Callable[[], None] | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._early: list[bytes] = []  # of a protocol that is not agreed on yet
         self._out: list[bytes] = []
         self._started_at = self._last_byte_at = time.monotonic()
         self._is_over = False
@@ -294,9 +295,9 @@ class Exchange:
         if self._out:
             out, self._out = self._out, []
             self._front.write(out[0] if len(out) == 1 else b"".join(out))
-        if self._is_tunnel and self._pending and self._back is not None:
-            pending, self._pending = self._pending, []
-            self._back.write(b"".join(pending))
+        if self._is_tunnel and self._early and self._back is not None:
+            early, self._early = self._early, []
+            self._back.write(b"".join(early))
 
     def answer_end(self) -> None:
         if self._is_over:
@@ -367,7 +368,10 @@ class Exchange:
                 self._back.resume()
 
     def caller_lost(self) -> None:
-        self._give_back()
+        if self._is_tunnel and self._back is not None:
+            self._back.let_go()
+        else:
+            self._give_back()
         self._close("cancelled")
 
     # -- tunnels ---------------------------------------------------------------------------------
@@ -377,10 +381,11 @@ class Exchange:
         if self._is_tunnel and self._back is not None:
             self._back.write(data)
         else:
-            self._pending.append(data)
+            # kept back: to a backend that declines they would be requests
+            self._early.append(data)
             self._pending_bytes += len(data)
             if self._pending_bytes > _PENDING_BYTES:
-                self._front.abort()  # it talks a protocol that nobody has agreed to yet
+                self._front.abort()  # it talks on in a protocol that nobody has agreed to
 
     def answer_tunnel(self, data: bytes) -> None:
         self._answer_length += len(data)

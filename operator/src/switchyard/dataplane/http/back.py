@@ -23,6 +23,7 @@ _AGE_SECONDS = 30.0
 # Pods that replace one another refuse connections for a moment; who has none for longer is told so soon.
 _CONNECT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 _WRITE_BUFFER_BYTES = 256 << 10
+_LINGER_SECONDS = 5.0
 _UNUSED_BYTES = 256 << 10  # of heads, trailers and chunk extensions, between two pieces of a body
 
 
@@ -229,7 +230,7 @@ class BackConnection(asyncio.Protocol):
             self.idle_since = time.monotonic()
             self._release(self)
         else:
-            self.close()
+            self.close(at_once=not self._is_request_sent)
 
     # -- the request -----------------------------------------------------------------------------
 
@@ -290,6 +291,14 @@ class BackConnection(asyncio.Protocol):
         self._sink = None
         self._is_over = True
         self.close(at_once=True)
+
+    def let_go(self) -> None:
+        """End a tunnel: what was written is still delivered, if that takes no longer than a moment."""
+        self._sink = None
+        self._is_over = True
+        self.close()
+        if self._transport is not None:
+            self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
 
     def close(self, *, at_once: bool = False) -> None:
         """End the connection."""
