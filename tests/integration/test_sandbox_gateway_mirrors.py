@@ -22,7 +22,9 @@ def test_copies_arrive_at_the_asked_shares_and_users_see_the_backend_alone() -> 
             mirror_to("some", percent=20),
             mirror_to("few", fraction={"numerator": 1, "denominator": 50}),
         ]
-        await scene.route("web", [{"filters": filters, "backendRefs": [to("web")]}])
+        own = {"set": [{"name": "X-Own", "value": "1"}]}
+        backend = to("web", filters=[{"type": "RequestHeaderModifier", "requestHeaderModifier": own}])
+        await scene.route("web", [{"filters": filters, "backendRefs": [backend]}])
         answers = await scene.ask_often(f"{url}/p?q=1", 1000, method="POST", data=b"payload")
         assert set(answers) == {(200, b"web payload")}
 
@@ -40,6 +42,7 @@ def test_copies_arrive_at_the_asked_shares_and_users_see_the_backend_alone() -> 
         }
         copies = {entry.headers["X-Request-Id"]: entry for entry in all_.seen}
         for original in web_.seen:
+            assert original.headers.pop("X-Own") == "1"  # meant for this backend alone
             assert copies[original.headers["X-Request-Id"]] == original
 
     run(scenario)

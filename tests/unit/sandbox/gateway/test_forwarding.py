@@ -14,7 +14,7 @@ def _headers(*pairs: tuple[str, str]) -> CIMultiDictProxy[str]:
 
 
 def _forwarded(*pairs: tuple[str, str], changes: HeaderChanges = HeaderChanges()) -> CIMultiDict[str]:  # noqa: B008
-    return request_headers(_headers(*pairs), peer="10.0.0.9", host="a.com", changes=(changes,))
+    return request_headers(_headers(*pairs), peer="10.0.0.9", host="a.com", changes=changes)
 
 
 @pytest.mark.parametrize(

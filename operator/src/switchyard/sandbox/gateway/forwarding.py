@@ -60,7 +60,7 @@ def strip_port(authority: str) -> str:
 
 
 def request_headers(
-    headers: CIMultiDictProxy[str], *, peer: str, host: str, changes: tuple[HeaderChanges, ...]
+    headers: CIMultiDictProxy[str], *, peer: str, host: str, changes: HeaderChanges
 ) -> Headers:
     """The headers as they go to a backend: the host stays, who asked is added, changes come last."""
     kept = end_to_end(headers)
@@ -71,8 +71,7 @@ def request_headers(
     kept.setdefault("X-Forwarded-Proto", "http")
     kept.setdefault("X-Forwarded-Host", host)
     kept.setdefault("X-Request-Id", str(uuid.uuid4()))
-    for change in changes:
-        change_headers(kept, change)
+    change_headers(kept, changes)
     return kept
 
 

@@ -130,10 +130,11 @@ class GatewayProxy:
             request.headers,
             peer=request.remote or "",
             host=request.headers.get("Host", ""),
-            changes=(rule.request_changes, backend.request_changes),
+            changes=rule.request_changes,
         )
         mirrors = [m for m in rule.mirrors if self._draws.random() * m.denominator < m.numerator]
         body = self._start_body(exchange, headers, mirrors)
+        change_headers(headers, backend.request_changes)  # for this backend alone, so not for copies
         endpoints = list(self._find_endpoints(backend.target))
         self._draws.shuffle(endpoints)
         self._session = self._session or open_session()
@@ -148,7 +149,7 @@ class GatewayProxy:
                         allow_redirects=False,
                     ) as answer:
                         return await exchange.relay(answer, backend)
-                except aiohttp.ClientConnectorError:
+                except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                     continue  # nothing was sent yet, so the next endpoint may have it
         return _answer(503, f"no endpoint of {backend.name} takes connections")
 
