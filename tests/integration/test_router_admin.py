@@ -127,7 +127,7 @@ def play(
 def test_a_document_is_confirmed_shown_and_ready_once_every_worker_has_it() -> None:
     async def story(rig: Rig) -> None:
         status, text, _ = await rig.ask("GET", "/readyz")
-        assert (status, "[-] document: none on every worker" in text) == (503, True)
+        assert (status, "[-] document: not on every worker" in text) == (503, True)
         assert await rig.put(write_document(7)) == (200, {"version": 7})
         assert await rig.put(write_document(7)) == (200, {"version": 7})
         assert (await rig.ask("GET", "/readyz"))[0] == 200
@@ -185,7 +185,7 @@ def test_a_worker_that_has_not_confirmed_keeps_the_answer_from_being_good() -> N
     [
         (lambda rig: setattr(rig, "is_draining", True), "[-] drain: under way"),
         (lambda rig: rig.fleet.down.add("1"), "[-] worker 1: restarts"),
-        (lambda rig: rig.fleet.versions.pop("0"), "[-] document: none on every worker"),
+        (lambda rig: rig.fleet.versions.pop("0"), "[-] document: not on every worker"),
     ],
 )
 def test_it_is_not_ready_while_something_is_missing_but_always_alive(

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -142,3 +143,37 @@ def test_a_port_in_use_ends_the_command_with_a_sentence() -> None:
     assert code == 1
     assert "can't listen on 127.0.0.1:" in text
     assert "Traceback" not in text
+
+
+def test_a_worker_that_is_killed_costs_no_request_that_comes_after_and_begins_a_new_epoch() -> None:
+    async def story(rig: Rig, port: int) -> None:
+        await until("the workers listen", lambda: count_children(rig.process.pid) == 2)
+        assert (await rig.put(document(1, port)))[0] == 200
+        await until("the router is ready", rig.is_ready)
+        for _ in range(10):
+            assert (await rig.ask(f"{rig.url}/x"))[0] == 200
+        before = await rig.read_samples()
+        os.kill(find_children(rig.process.pid)[0], signal.SIGKILL)
+        await until("the death is noticed", lambda: restarts(rig))
+        for _ in range(20):
+            assert (await rig.ask(f"{rig.url}/x"))[0] == 200
+        await until("the router is ready again", rig.is_ready)
+        after = await rig.read_samples()
+        assert after.epoch != before.epoch
+        assert after.segments["default"].started == {"baseline": 30}
+        assert after.version == 1
+
+    play(story, "--workers=2")
+
+
+async def restarts(rig: Rig) -> int:
+    _, text = await rig.ask(f"{rig.admin}/v1/config", headers=BEARER)
+    return sum(each["restarts"] for each in json.loads(text)["workers"])
+
+
+def find_children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def count_children(pid: int) -> int:
+    return len(find_children(pid))

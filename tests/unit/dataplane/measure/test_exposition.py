@@ -17,7 +17,7 @@ from switchyard.core.routing.document import DEFAULT_EDGES, DEFAULT_TOKEN_EDGES,
 from switchyard.core.routing.samples import Samples, SegmentSamples, ShadowCounts, add_samples
 from switchyard.dataplane.compare.port import Score
 from switchyard.dataplane.measure.exposition import MAX_BOUNDS, choose_bounds, render_metrics
-from switchyard.dataplane.measure.families import ROUTER_FAMILIES, render_table
+from switchyard.dataplane.measure.families import ROUTER_FAMILIES, STATE_FAMILIES, render_table
 
 MEASURE = Measure.model_validate({"thresholds": [{"metric": "latency", "seconds": 0.25}]})
 
@@ -207,7 +207,7 @@ def test_a_threshold_that_is_no_edge_of_these_samples_is_not_made_up():
 def test_the_reference_has_a_row_for_each_metric():
     rows = render_table().splitlines()
 
-    assert len(rows) == 2 + len(ROUTER_FAMILIES)
+    assert len(rows) == 2 + len(ROUTER_FAMILIES) + len(STATE_FAMILIES)
     assert all(row.count(" | ") == 3 for row in rows if row.startswith("| `"))
 
 

@@ -205,7 +205,7 @@ def judge_readiness(view: AdminView) -> list[tuple[bool, str]]:
         (not view.is_draining(), "drain: under way" if view.is_draining() else "drain: none"),
         (
             version is not None,
-            f"document: {'none on every worker' if version is None else f'version {version}'}",
+            f"document: {'not on every worker' if version is None else f'version {version}'}",
         ),
         (not silent, "; ".join(silent) or f"workers: {len(workers)} of {len(workers)} listen"),
     ]

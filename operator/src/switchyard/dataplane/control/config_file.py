@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from pathlib import Path
 
 from switchyard.dataplane.control.config import FILE, MAX_DOCUMENT_BYTES, ConfigHolder, Outcome
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 
@@ -24,7 +27,10 @@ async def watch_file(holder: ConfigHolder, path: Path, look_seconds: float = LOO
     """
     seen: bytes | None = None
     while True:
-        seen = await look_at_file(holder, path, seen)
+        try:
+            seen = await look_at_file(holder, path, seen)
+        except Exception:
+            logger.exception("a look at the routing document failed")  # the next look is to come all the same
         await asyncio.sleep(look_seconds)
 
 

@@ -157,8 +157,14 @@ class WorkerProcess:
             return await self._serve(asking)
         except TimeoutError:
             return "did not answer in time"
-        except (ChannelClosed, WorkerFailed) as error:
-            return f"failed to start: {error}" if isinstance(error, WorkerFailed) else "ended"
+        except ChannelClosed:
+            return "ended"
+        except WorkerFailed as failure:
+            return f"failed to start: {failure}"
+        except Exception as error:
+            # whatever it is, the worker must be started again
+            logger.exception("the supervisor failed over a worker", extra={"worker": self._name})
+            return f"{type(error).__name__}: {error}"
         finally:
             self._asking, self.pid, self._version = None, None, None
             self._is_listening = False

@@ -49,7 +49,7 @@ def render_metrics(samples: Samples, measure: Measure) -> str:
         _describe_users(lines, name, segment, measure)
         _describe_shadow(lines, name, segment, measure)
         _describe_pairs(lines, name, segment)
-    return "".join(_write(family, lines[family]) for family in ROUTER_FAMILIES)
+    return "".join(write_family(family, lines[family]) for family in ROUTER_FAMILIES)
 
 
 def choose_bounds(edges: tuple[float, ...], thresholds: Iterable[float]) -> tuple[float, ...]:
@@ -156,7 +156,8 @@ def _buckets(labels: Labels, bounds: _Bounds, total: int, sum_of_all: float) -> 
     ]
 
 
-def _write(family: Family, lines: list[Line]) -> str:
+def write_family(family: Family, lines: Iterable[Line]) -> str:
+    """A family and its lines as text."""
     text = [f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n"]
     for suffix, values, value in lines:
         names = (*family.labels, "le") if suffix == "_bucket" else family.labels

@@ -151,11 +151,47 @@ ROUTER_FAMILIES = (
     EPOCH,
 )
 
+CONFIG_DOCUMENTS = Family(
+    "switchyard_router_config_documents_total",
+    "counter",
+    "Routing documents by source and what became of them: applied, unchanged, older, contradicting, invalid, "
+    "unconfirmed (not in force on every worker), unreadable (the file could not be read).",
+    ("source", "outcome"),
+)
+CONFIG_ERROR = Family(
+    "switchyard_router_config_error",
+    "gauge",
+    "1 while the last document of a source could not be brought into force.",
+    ("source",),
+)
+WORKER_UP = Family("switchyard_router_worker_up", "gauge", "1 for a worker that listens.", ("worker",))
+WORKER_RESTARTS = Family(
+    "switchyard_router_worker_restarts_total",
+    "counter",
+    "How often a worker ended by itself and was started again.",
+    ("worker",),
+)
+DRAINING = Family("switchyard_router_draining", "gauge", "1 from the signal to end on.")
+SAMPLES_MISSING = Family(
+    "switchyard_router_samples_missing",
+    "gauge",
+    "1 where a worker's counts could not be had, so that this page has none of any.",
+)
+
+STATE_FAMILIES = (
+    CONFIG_DOCUMENTS,
+    CONFIG_ERROR,
+    WORKER_UP,
+    WORKER_RESTARTS,
+    DRAINING,
+    SAMPLES_MISSING,
+)
+
 
 def render_table() -> str:
     """The reference table of the router's metrics, in Markdown."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    for family in ROUTER_FAMILIES:
+    for family in (*ROUTER_FAMILIES, *STATE_FAMILIES):
         labels = ", ".join(f"`{label}`" for label in family.labels)
         lines.append(f"| `{family.name}` | {family.type} | {labels} | {family.help} |")
     return "\n".join(lines) + "\n"
