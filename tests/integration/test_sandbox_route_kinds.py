@@ -45,6 +45,13 @@ TAKEN: dict[str, dict] = {
     "two mirrors": rule(
         filters=[mirror_to("a"), mirror_to("b", fraction={"numerator": 5, "denominator": 5})]
     ),
+    "a parent in two namespaces, and two of its listeners": {
+        "parentRefs": [
+            {"name": "a", "namespace": "x"},
+            {"name": "a", "sectionName": "one"},
+            {"name": "a", "sectionName": "two"},
+        ]
+    },
     "a wildcard host": {"hostnames": ["*.example.com"]},
     "a redirect without backends": {
         "rules": [{"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 308}}]}]
@@ -87,6 +94,19 @@ REFUSED: dict[str, tuple[dict, str]] = {
     "too many rules": ({"rules": [{}] * 17}, "must have at most 16 items"),
     "an empty list of rules": ({"rules": []}, "should have at least 1 items"),
     "a host with a port": ({"hostnames": ["a.com:80"]}, "should match"),
+    "the same parent twice": (
+        {"parentRefs": [{"name": "a"}, {"name": "a"}]},
+        "sectionName must be specified",
+    ),
+    "the same listener twice": (
+        {"parentRefs": [{"name": "a", "sectionName": "b"}, {"name": "a", "sectionName": "b"}]},
+        "sectionName must be unique",
+    ),
+    "more than 128 matches": ({"rules": [{"matches": [{"method": "GET"}] * 43}] * 3}, "less than 128"),
+    "a rewrite without its path": (
+        rule(filters=[{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath"}}}]),
+        "replaceFullPath must be specified",
+    ),
     "a duration of days": (rule(timeouts={"request": "1d"}), "should match"),
     "a backend that may take longer than all": (
         rule(timeouts={"request": "1s", "backendRequest": "2s"}),

@@ -63,7 +63,7 @@ GATEWAY_CLASS = record(
             {
                 "controllerName": {
                     **CONTROLLER,
-                    "x-kubernetes-validations": [rule("self == oldSelf", "Value is immutable")],
+                    "x-kubernetes-validations": [rule("self == oldSelf", "field is immutable")],
                 },
                 "description": text(longest=64),
                 "parametersRef": record(
@@ -198,5 +198,6 @@ REFERENCE_GRANT = record(
             },
             required=("from", "to"),
         )
-    }
+    },
+    required=("spec",),
 )

@@ -41,6 +41,21 @@ _PARENT = record(
     },
     required=("name",),
 )
+_SAME_PARENT = (
+    "a.group == b.group && a.kind == b.kind && a.name == b.name && "
+    "(has(a.__namespace__) ? a.__namespace__ : '') == (has(b.__namespace__) ? b.__namespace__ : '')"
+)
+_PARENT_RULES = (
+    rule(
+        f"self.all(a, has(a.sectionName) || self.exists_one(b, {_SAME_PARENT}))",
+        "sectionName must be specified when parentRefs includes 2 or more references to the same parent",
+    ),
+    rule(
+        f"self.all(a, !has(a.sectionName) || self.exists_one(b, {_SAME_PARENT} && "
+        "has(b.sectionName) && a.sectionName == b.sectionName))",
+        "sectionName must be unique when parentRefs includes 2 or more references to the same parent",
+    ),
+)
 _BACKEND_FIELDS = {
     "group": group_field(""),
     "kind": kind_field("Service"),
@@ -113,13 +128,27 @@ _HEADERS = rows(
     most=16,
 )
 _HEADER_FILTER = record({"set": _HEADERS, "add": _HEADERS, "remove": rows(text(), is_set=True, most=16)})
+_REPLACEMENTS = {"ReplaceFullPath": "replaceFullPath", "ReplacePrefixMatch": "replacePrefixMatch"}
 _PATH_MODIFIER = record(
     {
-        "type": text(one_of=("ReplaceFullPath", "ReplacePrefixMatch")),
-        "replaceFullPath": text(longest=1024),
-        "replacePrefixMatch": text(longest=1024),
+        "type": text(one_of=tuple(_REPLACEMENTS)),
+        **{name: text(longest=1024) for name in _REPLACEMENTS.values()},
     },
     required=("type",),
+    rules=[
+        entry
+        for kind, name in _REPLACEMENTS.items()
+        for entry in (
+            rule(
+                f"self.type == '{kind}' ? has(self.{name}) : true",
+                f"{name} must be specified when type is set to '{kind}'",
+            ),
+            rule(
+                f"has(self.{name}) ? self.type == '{kind}' : true",
+                f"type must be '{kind}' when {name} is set",
+            ),
+        )
+    ],
 )
 _MIRROR = record(
     {
@@ -250,9 +279,21 @@ HTTP_ROUTE = record(
     {
         "spec": record(
             {
-                "parentRefs": rows(_PARENT, most=32),
+                "parentRefs": rows(_PARENT, most=32, rules=_PARENT_RULES),
                 "hostnames": rows(HOST, most=16),
-                "rules": rows(_RULE, least=1, most=16, default=[{"matches": _ANY_PATH}]),
+                "rules": rows(
+                    _RULE,
+                    least=1,
+                    most=16,
+                    default=[{"matches": _ANY_PATH}],
+                    rules=(
+                        rule(
+                            "self.map(r, has(r.matches) ? r.matches.size() : 0).sum() <= 128",
+                            "While 16 rules and 64 matches per rule are allowed, the total number of matches "
+                            "across all rules in a route must be less than 128",
+                        ),
+                    ),
+                ),
             }
         ),
         "status": record(

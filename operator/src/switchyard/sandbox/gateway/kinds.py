@@ -55,6 +55,7 @@ _SHAPES: Mapping[Resource, _Shape] = {
         (column("Controller", ".spec.controllerName"), column("Accepted", _ACCEPTED), _AGE),
         ("gc",),
         ("gateway-api",),
+        more_versions=("v1beta1",),
     ),
     GATEWAYS: _Shape(
         gateway_schemas.GATEWAY,
@@ -66,9 +67,14 @@ _SHAPES: Mapping[Resource, _Shape] = {
         ),
         ("gtw",),
         ("gateway-api",),
+        more_versions=("v1beta1",),
     ),
     HTTP_ROUTES: _Shape(
-        http_route_schema.HTTP_ROUTE, (column("Hostnames", ".spec.hostnames"), _AGE), (), ("gateway-api",)
+        http_route_schema.HTTP_ROUTE,
+        (column("Hostnames", ".spec.hostnames"), _AGE),
+        (),
+        ("gateway-api",),
+        more_versions=("v1beta1",),
     ),
     REFERENCE_GRANTS: _Shape(
         gateway_schemas.REFERENCE_GRANT,

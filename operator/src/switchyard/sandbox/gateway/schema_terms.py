@@ -9,6 +9,7 @@ Json = dict[str, Any]
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_PREFIX = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
@@ -104,7 +105,7 @@ def conditions(*, most: int = 8, least: int | None = None, default: Any = None) 
     """A list of metav1.Condition by type."""
     condition = record(
         {
-            "type": text(longest=316),
+            "type": text(longest=316, pattern=rf"^({_PREFIX}/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"),
             "status": text(one_of=("True", "False", "Unknown")),
             "observedGeneration": whole(least=0, form="int64"),
             "lastTransitionTime": {"type": "string", "format": "date-time"},
