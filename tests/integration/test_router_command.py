@@ -166,6 +166,40 @@ def test_a_worker_that_is_killed_costs_no_request_that_comes_after_and_begins_a_
     play(story, "--workers=2")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_request_fails_of_callers_who_leave_when_the_router_is_not_ready_any_more(workers: int) -> None:
+    async def story(rig: Rig, port: int) -> None:
+        assert (await rig.put(document(1, port)))[0] == 200
+        await until("the router is ready", rig.is_ready)
+        has_left = asyncio.Event()
+        answered = 0
+
+        async def keep_asking() -> None:
+            nonlocal answered
+            async with aiohttp.ClientSession() as http:
+                while not has_left.is_set():
+                    # POST: the client repeats no POST by itself where a connection broke
+                    async with http.post(rig.url, data=b"x" * 1000) as answer:
+                        assert (answer.status, await answer.text()) == (200, "echo /")
+                        answered += 1
+
+        callers = [asyncio.create_task(keep_asking()) for _ in range(8)]
+        await until("requests are answered", lambda: answered > 100)
+        rig.process.terminate()
+
+        async def is_unready() -> bool:
+            return not await rig.is_ready()
+
+        await until("the router is not ready", is_unready)
+        before = answered
+        await until("requests are answered all the same", lambda: answered > before + 20)
+        has_left.set()
+        await asyncio.gather(*callers)
+        assert await rig.process.wait() == 0
+
+    play(story, f"--workers={workers}", "--drain-delay=3s")
+
+
 async def restarts(rig: Rig) -> int:
     _, text = await rig.ask(f"{rig.admin}/v1/config", headers=BEARER)
     return sum(each["restarts"] for each in json.loads(text)["workers"])
