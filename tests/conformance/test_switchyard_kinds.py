@@ -285,6 +285,8 @@ def test_the_columns_answer_the_first_questions(http, kinds, plural: str, column
         "inferenceworkload.spec.demand.signal",
         "inferenceworkload.spec.placement",
         "inferenceworkload.spec.fallback",
+        "inferenceworkload.spec.exposure.gateway.parentRefs",
+        "inferenceworkload.spec.exposure.istio",
         "inferenceworkload.status.placements",
         "inferenceworkload.status.recommendation",
         "inferenceworkload.status.learnedProfiles",

@@ -180,4 +180,21 @@ def test_what_is_left_out_is_no_drift_whatever_stands_there(kind: str):
 
 @pytest.mark.parametrize("annotations", [None, {}, {labels.TRAFFIC_HELD_BY: ""}, {"other": "x"}])
 def test_without_a_name_in_the_annotation_nobody_holds(annotations: Mapping[str, str] | None):
-    assert not find_holder({"metadata": {"annotations": annotations}})
+    assert not find_holder({"kind": "Service", "metadata": {"annotations": annotations}})
+
+
+OURS = {"manager": "switchyard-placement", "fieldsV1": {"f:spec": {"f:selector": {}, "f:ports": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("managers", "holder"),
+    [
+        ([OURS, {"manager": "kubectl-annotate", "fieldsV1": {"f:metadata": {}}}], ""),
+        ([OURS, {"manager": "other", "fieldsV1": {"f:spec": {"f:type": {}}}}], ""),
+        ([OURS, {"manager": "switchyard-cutover", "fieldsV1": {"f:spec": {"f:selector": {}}}}], "move"),
+    ],
+    ids=["an annotation by hand", "another field of another", "the selector of another"],
+)
+def test_the_annotation_holds_only_for_who_has_written_the_selector(managers: list[Any], holder: str):
+    metadata = {"annotations": {labels.TRAFFIC_HELD_BY: "move"}, "managedFields": managers}
+    assert find_holder({"kind": "Service", "metadata": metadata}) == holder

@@ -14,6 +14,7 @@ from typing import Any
 
 from switchyard.adapters.resources import POOLS, WORKLOADS
 from switchyard.api import ApiValueError, parse_pool, parse_workload
+from switchyard.api.labels import TRAFFIC_HELD_BY
 from switchyard.core.world import (
     Child,
     Meta,
@@ -59,8 +60,13 @@ def project_workload(body: Body) -> Workload | Unreadable:
 
 
 def project_child(body: Body) -> Child:
-    """The whole object but for managedFields, which no diff needs and which is most of its size."""
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    """The whole object but for managedFields, which no diff needs and which is most of its size.
+
+    They are kept while the annotation says that somebody holds its traffic: they tell whether that is so.
+    """
+    is_marked = TRAFFIC_HELD_BY in (body["metadata"].get("annotations") or {})
+    left_out = () if is_marked else ("managedFields",)
+    metadata = {key: value for key, value in body["metadata"].items() if key not in left_out}
     return Child(
         api_version=str(body.get("apiVersion", "")),
         kind=str(body.get("kind", "")),

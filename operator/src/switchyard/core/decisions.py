@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from switchyard.core.holding import PLACEMENT
 from switchyard.core.world import Child, Meta
 
 
@@ -19,7 +20,7 @@ class Apply:
 
     owner: tuple[str, str, str]  # kind, namespace, name
     body: Mapping[str, Any]
-    manager: str = "switchyard-placement"
+    manager: str = PLACEMENT
     resource_version: str = ""
 
 

@@ -110,7 +110,8 @@ class Pod:
 class Child:
     """An object that carries the label `app.kubernetes.io/managed-by: switchyard`, as observed.
 
-    `body` is the object without `metadata.managedFields`: what a diff against the desired one needs.
+    `body` is the object without `metadata.managedFields`, unless its traffic is said to be held: what a diff
+    against the desired one needs.
     """
 
     api_version: str
