@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MANAGED_BY = "app.kubernetes.io/managed-by"  # value: MANAGER
 MANAGER = "switchyard"
+COMPONENT = "app.kubernetes.io/component"
 WORKLOAD = "switchyard.dev/workload"
 TRACK = "switchyard.dev/track"
 VARIANT = "switchyard.dev/variant"

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from switchyard.api import GROUP, VERSION, labels
+from switchyard.api import labels
 from switchyard.api.exposure import GatewayExposure, IstioExposure
 from switchyard.core.drift import seal
 from switchyard.core.holding import leave_out_traffic
 from switchyard.core.naming import label_value, track_name
+from switchyard.core.owned import build_owned_metadata
 from switchyard.core.placement.facts import PoolFacts
 from switchyard.core.pods import build_pod_spec
 from switchyard.core.routing.objects import Backends, build_http_route_rules, build_virtual_service_http
@@ -185,18 +186,5 @@ def _track_selector(workload: Workload, track: str) -> dict[str, str]:
 
 
 def _metadata(workload: Workload, name: str, marks: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "namespace": workload.meta.namespace,
-        "labels": dict(marks),
-        "ownerReferences": [
-            {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": "InferenceWorkload",
-                "name": workload.meta.name,
-                "uid": workload.meta.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
-    }
+    meta = workload.meta
+    return build_owned_metadata(meta.namespace, meta.name, meta.uid, name, marks)

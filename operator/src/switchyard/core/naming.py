@@ -14,6 +14,11 @@ def track_name(workload: str, variant: str, pool: str) -> str:
     return _fit(f"{workload}-{variant}-{pool}", f"{workload}/{variant}/{pool}")
 
 
+def part_name(workload: str, part: str) -> str:
+    """`<workload>-<part>`, for what a workload has beside its tracks; cut and marked like a track's name."""
+    return _fit(f"{workload}-{part}", f"{workload}/{part}")
+
+
 def label_value(name: str) -> str:
     """`name` as a label value: unchanged up to 63 characters, then cut and marked with a hash."""
     return name if len(name) <= LONGEST_NAME else _shorten(name, name)

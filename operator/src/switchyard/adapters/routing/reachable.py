@@ -17,6 +17,23 @@ async def count_ready_endpoints(
     connection: Connection, namespace: str, service: str
 ) -> int | Conflict | Denied | Failed:
     """How many endpoints of the Service take new requests."""
+    found = await _list_ready_endpoints(connection, namespace, service)
+    return len(found) if isinstance(found, list) else found
+
+
+async def find_ready_addresses(
+    connection: Connection, namespace: str, service: str
+) -> frozenset[str] | Conflict | Denied | Failed:
+    """The addresses of the endpoints of the Service that take new requests."""
+    found = await _list_ready_endpoints(connection, namespace, service)
+    if not isinstance(found, list):
+        return found
+    return frozenset(str(address) for each in found for address in each.get("addresses") or ())
+
+
+async def _list_ready_endpoints(
+    connection: Connection, namespace: str, service: str
+) -> list[Mapping[str, Any]] | Conflict | Denied | Failed:
     answer = await connection.request(
         "GET",
         ENDPOINT_SLICES.path(namespace),
@@ -26,9 +43,8 @@ async def count_ready_endpoints(
         return answer
     if not answer.is_success:
         return refusal_of(answer)
-    return sum(
-        _takes_requests(each) for piece in answer.body.get("items") or () for each in _endpoints(piece)
-    )
+    pieces = answer.body.get("items") or ()
+    return [each for piece in pieces for each in _endpoints(piece) if _takes_requests(each)]
 
 
 def _endpoints(piece: Mapping[str, Any]) -> list[Mapping[str, Any]]:
