@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.unit.dataplane.compare.answers import answer, chunk, comparator, completion, events
 
-from switchyard.dataplane.exchange import Answer
+from switchyard.dataplane.exchange import Answer, Body
 
 
 class Case(NamedTuple):
@@ -76,6 +76,20 @@ LONG = b"x" * 4096
         1.0,
     ),
     Case(
+        "without a digest the length still tells",
+        {},
+        Answer(200, body=Body(b"x" * 8, 4096, is_complete=False)),
+        Answer(200, body=Body(b"x" * 8, 4097, is_complete=False)),
+        0.0,
+    ),
+    Case(
+        "without a digest the same length and beginning say nothing",
+        {},
+        Answer(200, body=Body(b"x" * 8, 4096, is_complete=False)),
+        Answer(200, body=Body(b"x" * 8, 4096, is_complete=False)),
+        None,
+    ),
+    Case(
         "a coded and a plain body are equal by content",
         {},
         answer(gzip.compress(b"abc"), content_encoding="gzip"),
@@ -123,6 +137,14 @@ LONG = b"x" * 4096
         "decodes to more than",
     ),
     Case(
+        "more gzip members than the bound can't be judged",
+        {},
+        answer(b"abc"),
+        answer(gzip.compress(b"") * 99 + gzip.compress(b"abc"), content_encoding="gzip"),
+        None,
+        "more than 64 gzip members",
+    ),
+    Case(
         "a coded body of which a part was kept can't be judged",
         {},
         answer(gzip.compress(b"abc"), content_encoding="gzip", kept_bytes=8),
@@ -167,6 +189,9 @@ def test_exact(case):
     Case("only the lists named are unordered", {"unorderedLists": ["/tags"]}, answer({"tags": ["a", "b"], "rank": [1, 2]}), answer({"tags": ["b", "a"], "rank": [2, 1]}), 0.5, "at /rank/0"),
     Case("unordered elements count as often as they occur", {"unorderedLists": True}, answer([1, 1, 2]), answer([1, 2, 2]), 2 / 3),
     Case("unordered numbers are matched within the tolerance", {"unorderedLists": True, "numericTolerance": 0.01}, answer([1, 2, 3]), answer([3.001, 2.001]), 2 / 3),
+    Case("unordered numbers are matched from either side", {"unorderedLists": True, "numericTolerance": 0.01}, answer([3.001, 2.001]), answer([1, 2, 3]), 2 / 3),
+    Case("unordered lists within lists are matched by what they hold", {"unorderedLists": True}, answer([["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"], ["i", "j"]]), answer([["j", "i"], ["h", "g"], ["f", "e"], ["d", "c"], ["b", "a"]]), 1.0),
+    Case("the first difference is that of the baseline's order", {"unorderedLists": True}, answer(["p", "q", "r", "s", "t", "m"]), answer(["m", "1", "2", "3", "4", "5"]), 1 / 6, "at /0"),
     Case("unordered objects are matched like with like", {"unorderedLists": True, "numericTolerance": {"absolute": 0.01}}, answer(labels(cat=0.5, dog=0.3, cow=0.2)), answer(labels(cow=0.205, cat=0.499, dog=0.2)), 5 / 6, "at /1/score"),
     Case("ignored members do not hinder the matching", {"unorderedLists": True, "ignoredPaths": ["/*/id"]}, answer([{"id": 1, "v": "a"}, {"id": 2, "v": "b"}]), answer([{"id": 3, "v": "b"}, {"id": 4, "v": "a"}]), 1.0),
     Case("unordered lists of lists are matched at every level", {"unorderedLists": True}, answer([[[1, 2], [3]], [[4]]]), answer([[[4]], [[3], [2, 1]]]), 1.0),
@@ -193,6 +218,7 @@ def test_json(case):
     Case("case does not count when ignored", {"ignoreCase": True}, answer(b"STRASSE"), answer("straße".encode()), 1.0),
     Case("white space counts", {}, answer(b"a b"), answer(b"a  b"), 6 / 7),
     Case("white space does not count when ignored", {"ignoreWhitespace": True}, answer(b"a b"), answer(b" a\n\tb\n"), 1.0),
+    Case("two texts of nothing but white space are equal without it", {"ignoreWhitespace": True}, answer(b" "), answer(b"\n\n"), 1.0),
     Case("a pointer finds the text", {"pointer": "/outputs/*/generated"}, answer({"outputs": [{"generated": "ab"}, {"generated": "cd"}], "ms": 1}), answer({"outputs": [{"generated": "ab"}, {"generated": "cd"}], "ms": 2}), 1.0),
     Case("a pointer that finds text on one side only is a difference", {"pointer": "/t"}, answer({"t": "a"}), answer({"u": "a"}), 0.0, "candidate: no text"),
     Case("a pointer that finds no text at all can't be judged", {"pointer": "/t"}, answer({"u": "b"}), answer({"u": "a"}), None),
@@ -237,7 +263,7 @@ def logged(*tokens: str) -> dict[str, Any]:
     Case("a choice that one side lacks counts", {}, answer(events(chunk("a", "stop", 0), chunk("b", "stop", 1))), answer(events(chunk("a", "stop", 0))), 1 / 3, "of choice 1"),
     Case("tokens that both servers name are taken as they are", {}, answer(logged("un", "like", "ly")), answer(logged("un", "like", "d")), 2 / 3),
     Case("named tokens of one side only are not used", {}, answer(logged("un", "like", "ly")), answer(completion("unlikely")), 1.0),
-    Case("named tokens that are not the text are not used", {}, answer(completion("a b c")), answer({"choices": [{"text": "a b x", "logprobs": {"tokens": ["a"]}, "finish_reason": "stop"}]}), 2 / 3),
+    Case("named tokens that are not the text are not used", {}, answer(logged("a", " b", " c")), answer({"choices": [{"text": "a b x", "logprobs": {"tokens": ["a"]}, "finish_reason": "stop"}]}), 2 / 3),
     Case("scripts without blanks are split by character", {}, answer(completion("东京都是")), answer(completion("东京都在")), 0.75),
     Case("calls of tools count", {}, answer(events({"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": '{"a":'}}]}}]}, {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "1}"}}]}}]})), answer(events({"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": '{"a":2}'}}]}}]})), 6 / 8),
     Case("two empty completions agree", {}, answer(completion("")), answer({"choices": [{"text": "", "finish_reason": "stop"}]}), 1.0),
@@ -291,6 +317,7 @@ ANIMALS = labels(cat=0.5, dog=0.2, cow=0.15, hen=0.1, pig=0.05)
     Case("one list is shorter", {"k": 4}, answer(labels(a=4, b=3, c=2, d=1)), answer(labels(a=4, b=3)), 0.5),
     Case("a tie is resolved in favour of agreement", {"k": 1}, answer(labels(a=0.5, b=0.5)), answer(labels(b=0.9, a=0.1)), 1.0),
     Case("a tie does not fill more places than there are", {"k": 2}, answer(labels(a=1, b=1, c=1, d=1)), answer(labels(x=2, c=1, d=1)), 0.5),
+    Case("many tied labels share the places that are left", {"k": 3}, answer(labels(a=4, b=3, c=2, d=1)), answer(labels(x=3, y=2, a=1, b=1, c=1)), 1 / 3),
     Case("near scores tie within the tolerance", {"k": 1, "tieTolerance": 0.01}, answer(labels(a=0.501, b=0.499)), answer(labels(b=0.501, a=0.499)), 1.0),
     Case("near scores do not tie without one", {"k": 1}, answer(labels(a=0.501, b=0.499)), answer(labels(b=0.501, a=0.499)), 0.0),
     Case("a vector of scores", {"k": 2}, answer([0.1, 0.7, 0.2]), answer([0.25, 0.7, 0.05]), 0.5),
