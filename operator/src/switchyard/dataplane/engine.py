@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 from switchyard.core.routing.document import Limits, RoutingDocument
 from switchyard.core.routing.samples import Samples
-from switchyard.dataplane.http.back import BackPool
+from switchyard.dataplane.http.back import BackConnection, SmallReadConnection
 from switchyard.dataplane.http.fields import build_refusal
 from switchyard.dataplane.http.front import FrontConnection
-from switchyard.dataplane.http.incoming import Handler, Incoming
+from switchyard.dataplane.http.incoming import Incoming
+from switchyard.dataplane.http.pool import BackPool
+from switchyard.dataplane.http.ports import Handler
 from switchyard.dataplane.judging import Judge
 from switchyard.dataplane.measure import Measurements
 from switchyard.dataplane.relay import Exchange
@@ -37,7 +39,12 @@ class _Pools:
         pool = self._pools.get((purpose, url))
         if pool is None:
             parts = urlsplit(url)
-            pool = BackPool(parts.hostname or "", parts.port or 80, connect_seconds=connect_seconds)
+            pool = BackPool(
+                parts.hostname or "",
+                parts.port or 80,
+                connect_seconds=connect_seconds,
+                make_connection=SmallReadConnection if purpose == "shadow" else BackConnection,
+            )
             self._pools[purpose, url] = pool
         pool.connect_seconds = connect_seconds
         return pool

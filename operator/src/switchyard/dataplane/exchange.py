@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from switchyard.dataplane.allowance import Share
+
 Headers = tuple[tuple[bytes, bytes], ...]  # as received: order and case kept
 
 # connect: no connection; timeout: no answer in time; reset: broken before the end of the head; truncated:
@@ -30,31 +32,37 @@ class Body:
 
 
 class BodyTap:
-    """Keeps what is to be kept of a body that passes by. At most `limit_bytes` of it are held."""
+    """Keeps what is to be kept of a body that passes by: at most `limit_bytes`, and what a share has."""
 
-    __slots__ = ("_digest", "_held", "_limit_bytes", "_parts", "length")
+    __slots__ = ("_digest", "_kept", "_room_bytes", "_share", "is_starved", "length")
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._parts: list[bytes] = []
-        self._held = 0
+    def __init__(self, limit_bytes: int, share: Share | None = None) -> None:
+        self._room_bytes = limit_bytes
+        self._share = share
+        self._kept = bytearray()
         self._digest = hashlib.blake2b(digest_size=16)
+        self.is_starved = False  # there was room, and the share had none
         self.length = 0
 
     def feed(self, data: bytes) -> None:
         """Take note of the next bytes."""
         self.length += len(data)
         self._digest.update(data)
-        room = self._limit_bytes - self._held
-        if room > 0:
-            part = data if len(data) <= room else data[:room]
-            self._parts.append(part)
-            self._held += len(part)
+        size = min(len(data), self._room_bytes)
+        if not size:
+            return
+        if self._share is not None and not self._share.take(size):
+            self._room_bytes = 0
+            self.is_starved = True
+            return
+        self._room_bytes -= size
+        self._kept += data if size == len(data) else data[:size]
 
     def close(self) -> Body:
         """What was kept."""
-        prefix = b"".join(self._parts)
-        return Body(prefix, self.length, self._digest.hexdigest(), len(prefix) == self.length)
+        kept, self._kept = bytes(self._kept), bytearray()
+        self._room_bytes = 0
+        return Body(kept, self.length, self._digest.hexdigest(), len(kept) == self.length)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,22 +10,26 @@ from typing import Literal, Protocol
 
 from switchyard.core.routing.document import BASELINE, RoutingDocument, Segment
 from switchyard.core.routing.matching import choose_arm, find_segment, is_shadowed, may_repeat
-from switchyard.dataplane.exchange import Answer, Body, BodyTap, Failure, Headers, Request, Timing
-from switchyard.dataplane.http.back import BackConnection, BackPool
+from switchyard.dataplane.duplicate import Duplicate, Shadows
+from switchyard.dataplane.exchange import Answer, Body, Failure, Headers, Request, Timing
+from switchyard.dataplane.http.back import BackConnection
 from switchyard.dataplane.http.fields import (
     LAST_CHUNK,
     REQUEST_ID,
+    Framing,
+    build_answer_fields,
     build_answer_head,
     build_refusal,
     build_request_head,
     drop_hop_by_hop,
+    frame_answer,
     frame_chunk,
     is_sane_id,
 )
 from switchyard.dataplane.http.front import FrontConnection
 from switchyard.dataplane.http.incoming import Incoming
+from switchyard.dataplane.http.pool import BackPool
 from switchyard.dataplane.measure.stream import StreamMeter, is_event_stream
-from switchyard.dataplane.shadow import Copy
 
 Arm = Literal["baseline", "candidate"]
 
@@ -40,15 +44,6 @@ _REFUSALS: dict[Failure, tuple[int, str]] = {
     "malformed": (502, "the backend's answer is not valid HTTP"),
     "truncated": (502, "the backend's answer ended early"),
 }
-
-
-class Shadows(Protocol):
-    """Takes copies of requests; never raises, never waits."""
-
-    def offer(self, copy: Copy) -> bool: ...
-    def refuse(self, segment: str, reason: str) -> None:
-        """Count a copy that can't be made."""
-        ...
 
 
 class Recorder(Protocol):
@@ -104,17 +99,13 @@ class Exchange:
         self._is_over = False
         self._is_tunnel = False
         self._is_retried = False
-        self._is_chunked = False
-        self._is_framed = True  # the caller can tell where the answer ends before the connection does
+        self._framing = Framing(is_chunked=False, is_told=True, is_kept=False)
         self._is_caller_full = False
-        self._keep = False
         self._status = 0
         self._answer_headers: Headers = ()
         self._answer_length = 0
         self._meter: StreamMeter | None = None
-        self._request_tap: BodyTap | None = None
-        self._answer_tap: BodyTap | None = None
-        self._copy: Copy | None = None
+        self._duplicate: Duplicate | None = None
         self._prepare_shadow()
 
     def start(self) -> None:
@@ -139,8 +130,7 @@ class Exchange:
         if (incoming.length or 0) > shadow.max_body_bytes:
             self._core.shadows.refuse(segment.name, "body")
             return
-        self._request_tap = BodyTap(shadow.max_body_bytes)
-        self._answer_tap = BodyTap(shadow.max_body_bytes)
+        self._duplicate = Duplicate(self._core.shadows, self._document, segment, self._front.peer)
 
     # -- to the backend --------------------------------------------------------------------------
 
@@ -160,8 +150,6 @@ class Exchange:
             extra = ((b"Connection", b"Upgrade"), (b"Upgrade", incoming.upgrade))
         elif incoming.is_chunked:
             extra = ((b"Transfer-Encoding", b"chunked"),)
-        if "host" not in incoming.fields:
-            extra = (*extra, (b"Host", b"localhost"))
         head = build_request_head(
             incoming.method,
             incoming.target,
@@ -186,8 +174,8 @@ class Exchange:
 
     def request_body(self, data: bytes) -> None:
         self._last_byte_at = time.monotonic()
-        if self._request_tap is not None:
-            self._request_tap.feed(data)
+        if self._duplicate is not None:
+            self._duplicate.feed_request(data)
         if self._incoming.is_chunked:
             data = frame_chunk(data)
         self._send(data)
@@ -198,13 +186,8 @@ class Exchange:
             self._send(LAST_CHUNK)
         if self._back is not None:
             self._back.end_request()
-        if self._request_tap is not None:
-            body = self._request_tap.close()
-            if body.is_complete:
-                self._offer(body.prefix)
-            else:
-                self._core.shadows.refuse(self._segment.name, "body")
-                self._answer_tap = None
+        if self._duplicate is not None and not self._duplicate.offer(self._describe()):
+            self._duplicate = None
 
     def _send(self, data: bytes) -> None:
         if self._back is not None:
@@ -214,17 +197,6 @@ class Exchange:
         self._pending_bytes += len(data)
         if self._pending_bytes > _PENDING_BYTES:
             self._front.hold("backend")
-
-    def _offer(self, body: bytes) -> None:
-        self._copy = Copy(
-            request=self._describe(),
-            body=body,
-            document=self._document,
-            segment=self._segment,
-            peer=self._front.peer,
-            answered=self._loop.create_future(),
-        )
-        self._core.shadows.offer(self._copy)
 
     def back_full(self, *, is_full: bool) -> None:
         if is_full:
@@ -241,30 +213,21 @@ class Exchange:
     def answer_head(self, status: int, reason: bytes, headers: Headers, *, has_length: bool) -> None:
         incoming = self._incoming
         self._status = status
-        fields = drop_hop_by_hop(headers)
-        if not any(name.lower() == REQUEST_ID for name, _ in fields):
-            fields.append((REQUEST_ID, self._request_id))
         if status == 101:
-            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", incoming.upgrade)]
             self._is_tunnel = True
+            fields = drop_hop_by_hop(headers)
+            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", incoming.upgrade)]
         else:
-            has_body = incoming.method != b"HEAD" and status not in {204, 304}
-            if status == 204 and has_length:  # RFC 9110 section 8.6
-                fields = [field for field in fields if field[0].lower() != b"content-length"]
-            self._is_framed = has_length or not has_body or not incoming.is_old
-            self._is_chunked = has_body and not has_length and not incoming.is_old
-            self._keep = (
-                incoming.is_keep_alive
-                and not incoming.upgrade
-                and not self._core.is_draining
-                and (has_length or self._is_chunked or not has_body)
+            self._framing = frame_answer(
+                status,
+                is_head=incoming.method == b"HEAD",
+                has_length=has_length,
+                is_old=incoming.is_old,
+                may_keep=incoming.is_keep_alive and not incoming.upgrade and not self._core.is_draining,
             )
-            if self._is_chunked:
-                fields.append((b"Transfer-Encoding", b"chunked"))
-            if not self._keep:
-                fields.append((b"Connection", b"close"))
-            elif incoming.is_old:
-                fields.append((b"Connection", b"keep-alive"))
+            fields = build_answer_fields(status, headers, self._framing, is_old=incoming.is_old)
+        if not any(name.lower() == REQUEST_ID for name, _ in headers):
+            fields.append((REQUEST_ID, self._request_id))
         content_type = coding = b""
         for name, value in headers:
             lower = name.lower()
@@ -272,7 +235,7 @@ class Exchange:
                 content_type = value
             elif lower == b"content-encoding":
                 coding = value
-        if self._answer_tap is not None:
+        if self._duplicate is not None:
             self._answer_headers = headers
         self._meter = StreamMeter(
             min(self._started_at, time.monotonic()),
@@ -287,9 +250,9 @@ class Exchange:
         self._answer_length += len(data)
         if self._meter is not None:
             self._meter.feed(data, time.monotonic())
-        if self._answer_tap is not None:
-            self._answer_tap.feed(data)
-        self._out.append(frame_chunk(data) if self._is_chunked else data)
+        if self._duplicate is not None:
+            self._duplicate.feed_answer(data)
+        self._out.append(frame_chunk(data) if self._framing.is_chunked else data)
 
     def answer_flush(self) -> None:
         if self._out:
@@ -302,12 +265,12 @@ class Exchange:
     def answer_end(self) -> None:
         if self._is_over:
             return
-        if self._is_chunked:
+        if self._framing.is_chunked:
             self._out.append(LAST_CHUNK)
         self.answer_flush()
         self._close("status" if self._status >= 500 else "")
         # an answer that ended before its request: what is still to come of it has no receiver
-        keep = self._keep and self._incoming.is_complete and not self._is_tunnel
+        keep = self._framing.is_kept and self._incoming.is_complete and not self._is_tunnel
         self._front.finish(self._incoming, keep=keep)
 
     def answer_failed(self, failure: Failure) -> None:
@@ -351,7 +314,7 @@ class Exchange:
 
     def _break_off(self) -> None:
         """End a started answer so that the caller sees that the rest of it is missing."""
-        if self._is_framed and not self._is_caller_full:
+        if self._framing.is_told and not self._is_caller_full:
             self._front.close()
         else:
             self._front.reset()
@@ -442,19 +405,19 @@ class Exchange:
         timing = (
             self._meter.close(now) if self._meter is not None else Timing(max(0.0, now - self._started_at))
         )
-        body = self._answer_tap.close() if self._answer_tap is not None else Body(length=self._answer_length)
+        duplicate = self._duplicate
+        body = Body(length=self._answer_length) if duplicate is None else duplicate.close_answer()
         headers = {
             name.lower().decode("latin-1"): value.decode("latin-1") for name, value in self._answer_headers
         }
         answer = Answer(status=self._status, headers=headers, body=body, failure=failure, timing=timing)
-        request = self._copy.request if self._copy is not None else self._describe()
+        request = self._describe()
         if self._is_tunnel:
             self._core.recorder.record_tunnel(self._segment.name, self._arm)
         else:
             self._core.recorder.record_answer(self._segment.name, self._arm, request, answer)
-        answered = None if self._copy is None else self._copy.answered
-        if answered is not None and not answered.done():
-            answered.set_result(answer)
+        if duplicate is not None:
+            duplicate.settle(answer)
         self._core.exchange_ended(self)
 
 

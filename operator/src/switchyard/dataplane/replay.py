@@ -12,6 +12,7 @@ from typing import Protocol
 
 from switchyard.core.routing.document import RoutingDocument, Segment
 from switchyard.core.routing.matching import find_segment, may_repeat
+from switchyard.dataplane.allowance import Share
 from switchyard.dataplane.exchange import BodyTap, Headers, Request
 from switchyard.dataplane.http.fields import REQUEST_ID, SHADOW_MARK, build_answer_head, is_sane_id
 from switchyard.dataplane.http.front import FrontConnection
@@ -26,12 +27,8 @@ _MIRRORED_HOST = re.compile(rb"(.+)-shadow(:[0-9]+)?")
 class Shadows(Protocol):
     """Takes copies; never raises, never waits."""
 
-    def reserve(self, size_bytes: int) -> bool:
-        """Whether so much may be held for a copy that is not complete yet."""
-        ...
-
-    def release(self, size_bytes: int) -> None:
-        """Give back what was reserved."""
+    def open_share(self) -> Share:
+        """Room for what is kept of one request."""
         ...
 
     def offer(self, copy: Copy) -> bool:
@@ -68,10 +65,9 @@ class MirrorExchange:
         target = incoming.target.decode("ascii")
         self._segment = find_segment(self._document, target, incoming.fields)
         self._obstacle = find_obstacle(self._document, self._segment, incoming)
+        self._share = core.shadows.open_share()
         limit_bytes = self._document.shadow.max_body_bytes
-        self._tap = None if self._obstacle is not None else BodyTap(limit_bytes)
-        self._left_bytes = limit_bytes
-        self._reserved_bytes = 0
+        self._tap = None if self._obstacle is not None else BodyTap(limit_bytes, self._share)
         self._is_over = False
         incoming.upgrade = b""  # a wish for another protocol is declined: RFC 9110 section 7.8
 
@@ -81,19 +77,10 @@ class MirrorExchange:
             self._front.ask_for_body(self._incoming)
 
     def request_body(self, data: bytes) -> None:
-        if self._tap is None:
-            return
-        size = min(len(data), self._left_bytes)
-        if self._core.shadows.reserve(size):
-            self._reserved_bytes += size
-            self._left_bytes -= size
+        if self._tap is not None:
             self._tap.feed(data)
-        else:
-            self._tap, self._obstacle = None, "memory"
 
     def request_end(self) -> None:
-        self._core.shadows.release(self._reserved_bytes)
-        self._reserved_bytes = 0
         is_taken = self._offer()
         keep = self._incoming.is_keep_alive and not self._incoming.is_old and not self._core.is_draining
         fields: list[tuple[bytes, bytes]] = [(b"Content-Length", b"0"), (REQUEST_ID, self._request_id)]
@@ -122,11 +109,14 @@ class MirrorExchange:
     def _offer(self) -> bool:
         """Whether there was room, where a copy is to be made at all."""
         incoming, shadows, segment = self._incoming, self._core.shadows, self._segment
-        body = None if self._tap is None else self._tap.close()
-        obstacle = "body" if body is not None and not body.is_complete else self._obstacle
+        tap, self._tap, obstacle = self._tap, None, self._obstacle
+        body = None if tap is None else tap.close()
+        if tap is not None and body is not None and not body.is_complete:
+            obstacle = "memory" if tap.is_starved else "body"
         if obstacle:
             shadows.refuse(segment.name, obstacle)
         if obstacle is not None or body is None:
+            self._share.release()
             return True
         request = Request(
             method=incoming.method.decode("ascii"),
@@ -145,14 +135,16 @@ class MirrorExchange:
                 segment=segment,
                 peer=self._front.peer,
                 answered=None,
+                share=self._share,
             )
         )
 
     def _end(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._tap = None
-            self._core.shadows.release(self._reserved_bytes)
+            if self._tap is not None:
+                self._tap = None
+                self._share.release()
             self._core.exchange_ended(self)
 
 

@@ -14,23 +14,31 @@ from typing import Literal, Protocol
 
 from switchyard.core.routing.document import RoutingDocument, Segment
 from switchyard.core.routing.matching import CopyArm, plan_copies
+from switchyard.dataplane.allowance import Budget, Share
 from switchyard.dataplane.compare.port import Score
 from switchyard.dataplane.exchange import Answer, BodyTap, Failure, Headers, Request, Timing
-from switchyard.dataplane.http.back import BackConnection, BackPool
+from switchyard.dataplane.http.back import BackConnection
 from switchyard.dataplane.http.fields import SHADOW_MARK, build_request_head
+from switchyard.dataplane.http.pool import BackPool
 from switchyard.dataplane.measure.stream import StreamMeter, is_event_stream
 
 Scores = Mapping[str, Score]
 
 _HELD_BYTES = 64 << 20  # of all copies and what is kept of their answers
 _ANSWER_BYTES = 64 << 20  # an answer longer than that is cut: no model says so much
-_READ_BYTES_PER_SECOND = 256 << 20  # of all shadow answers together: a flood must not crowd users out
-_READ_BURST_BYTES = 4 << 20
+_COPY_BYTES = 4 << 10  # what a copy costs beside bodies and heads
+# What reading all shadow answers may take of the loop's time: a flood must not crowd users out.
+_READ_RATIO = 0.25
+_READ_BURST_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copy:
-    """A request to be repeated. `answered`: what the user got, once it is complete; None where unseen."""
+    """A request to be repeated. `answered`: what the user got, once it is complete; None where unseen.
+
+    `share`: what is held for it already; None where nothing is accounted for yet.
+    """
 
     request: Request
     body: bytes
@@ -38,6 +46,7 @@ class Copy:
     segment: Segment
     peer: str
     answered: asyncio.Future[Answer] | None
+    share: Share | None = None
 
 
 class ShadowRecorder(Protocol):
@@ -66,31 +75,29 @@ class Judge(Protocol):
 
 
 class ReadPace:
-    """How quickly shadow answers are read, all together: a token bucket over bytes."""
+    """How much of the loop's time reading shadow answers takes, all together: a token bucket over seconds."""
 
     def __init__(self) -> None:
-        self._left = float(_READ_BURST_BYTES)
+        self._left_seconds = _READ_BURST_SECONDS
         self._filled_at = time.monotonic()
 
-    def take(self, size: int) -> float:
-        """How many seconds to read nothing after these bytes."""
-        now = time.monotonic()
-        self._left = min(
-            float(_READ_BURST_BYTES), self._left + (now - self._filled_at) * _READ_BYTES_PER_SECOND
-        )
+    def take(self, spent_seconds: float, now: float) -> float:
+        """How many seconds to read nothing, after so many were spent."""
+        filled = self._left_seconds + (now - self._filled_at) * _READ_RATIO
         self._filled_at = now
-        self._left -= size
-        return max(0.0, -self._left / _READ_BYTES_PER_SECOND)
+        self._left_seconds = min(_READ_BURST_SECONDS, filled) - spent_seconds
+        return min(_LONGEST_PAUSE_SECONDS, max(0.0, -self._left_seconds / _READ_RATIO))
 
 
 class _Reply:
     """Reads one answer and keeps what is needed of it."""
 
-    def __init__(self, started_at: float, limit_bytes: int, pace: ReadPace) -> None:
+    def __init__(self, started_at: float, limit_bytes: int, share: Share, pace: ReadPace) -> None:
         self._loop = asyncio.get_running_loop()
         self._pace = pace
         self._started_at = started_at
-        self._tap = BodyTap(limit_bytes)
+        self._share = share
+        self._tap = BodyTap(limit_bytes, share)
         self._meter: StreamMeter | None = None
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -102,6 +109,8 @@ class _Reply:
 
     def answer_head(self, status: int, _reason: bytes, headers: Headers, *, has_length: bool) -> None:  # noqa: ARG002  (the port's)
         self._status = status
+        if not self._share.take(sum(len(name) + len(value) for name, value in headers)):
+            headers = ()
         self._headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
         is_stream = is_event_stream(
             self._headers.get("content-type", ""), self._headers.get("content-encoding", "")
@@ -112,12 +121,8 @@ class _Reply:
         self._tap.feed(data)
         if self._meter is not None:
             self._meter.feed(data, time.monotonic())
-        wait_seconds = self._pace.take(len(data))
         if self._tap.length > _ANSWER_BYTES:
             self.finish("truncated")
-        elif wait_seconds and self._timer is None and self.back is not None:
-            self.back.pause()
-            self._timer = self._loop.call_later(wait_seconds, self._go_on)
 
     def _go_on(self) -> None:
         self._timer = None
@@ -130,7 +135,15 @@ class _Reply:
     def answer_failed(self, failure: Failure) -> None:
         self._settle(failure)
 
-    def answer_flush(self) -> None: ...
+    def answer_flush(self) -> None:
+        """Rest for a while when all shadow answers together have taken too much of the loop's time."""
+        if self.back is None or self._timer is not None or self.done.done():
+            return
+        now = time.monotonic()
+        pause_seconds = self._pace.take(now - self.back.last_byte_at, now)
+        if pause_seconds:
+            self.back.pause()
+            self._timer = self._loop.call_later(pause_seconds, self._go_on)
 
     def answer_tunnel(self, data: bytes) -> None:  # noqa: ARG002  (the port's)
         self.finish("malformed")
@@ -167,6 +180,7 @@ async def send_copy(
     peer: str,
     timeout_seconds: float,
     kept_bytes: int,
+    share: Share,
     pace: ReadPace,
 ) -> Answer:
     """What a backend answers to a copy of a request; a failure is an answer too."""
@@ -187,15 +201,18 @@ async def send_copy(
     except (TimeoutError, asyncio.CancelledError) as error:
         if give_up is not None:
             give_up()
+        if connected.done() and not connected.cancelled() and (unused := connected.result()) is not None:
+            unused.close()  # it came in the moment of giving up
         if isinstance(error, asyncio.CancelledError):
             raise
         back = None
     if back is None:
         return Answer(failure="connect", timing=Timing(time.monotonic() - started_at))
-    reply = _Reply(started_at, kept_bytes, pace)
+    reply = _Reply(started_at, kept_bytes, share, pace)
     reply.back = back
-    length: Headers = ((b"Content-Length", b"%d" % len(body)),) if body else ()
     headers = tuple(field for field in request.headers if field[0].lower() != b"content-length")
+    has_length = bool(body) or len(headers) < len(request.headers)
+    length: Headers = ((b"Content-Length", b"%d" % len(body)),) if has_length else ()
     head = build_request_head(
         request.method.encode(),
         request.target.encode(),
@@ -204,7 +221,9 @@ async def send_copy(
         request_id=request.request_id.encode(),
         extra=(*length, (SHADOW_MARK, mark.encode())),
     )
-    back.begin(reply, head + body, is_head_request=request.method == "HEAD")
+    back.begin(reply, head, is_head_request=request.method == "HEAD")
+    if body:
+        back.write(body)
     back.end_request()
     try:
         async with asyncio.timeout(max(0.001, timeout_seconds - (time.monotonic() - started_at))):
@@ -230,9 +249,9 @@ class ShadowPool:
         self._pools = pools
         self._recorder = recorder
         self._judge = judge
-        self._waiting: deque[Copy] = deque()
+        self._waiting: deque[tuple[Copy, Share]] = deque()
         self._running: set[asyncio.Task[None]] = set()
-        self._held_bytes = 0
+        self._budget = Budget(_HELD_BYTES)
         self._is_stopped = False
         self.pace = ReadPace()
 
@@ -251,59 +270,65 @@ class ShadowPool:
         self._recorder.record_sampled(segment)
         self._recorder.record_dropped(segment, reason)
 
-    def reserve(self, size_bytes: int) -> bool:
-        """Whether so much may be held for a copy that is not complete yet."""
-        if self._held_bytes + size_bytes > _HELD_BYTES:
-            return False
-        self._held_bytes += size_bytes
-        return True
+    @property
+    def held_bytes(self) -> int:
+        """Of requests and answers, for copies that are made, sent or compared."""
+        return self._budget.held_bytes
 
-    def release(self, size_bytes: int) -> None:
-        """Give back what was reserved."""
-        self._held_bytes -= size_bytes
+    def open_share(self) -> Share:
+        """Room for what is kept of one request, to be given with its copy or to be released."""
+        return self._budget.open_share()
 
     def offer(self, copy: Copy) -> bool:
         """Take a copy, or drop and count it when there is no room, which is False."""
         name = copy.segment.name
         self._recorder.record_sampled(name)
-        if (obstacle := self._find_obstacle(copy)) is not None:
+        share = copy.share
+        if share is None:
+            share = self.open_share()
+            has_room = share.take(len(copy.body))
+        else:
+            has_room = True
+        size = _COPY_BYTES + sum(len(name) + len(value) for name, value in copy.request.headers)
+        obstacle = self._find_obstacle(copy)
+        if obstacle is None and not (has_room and share.take(size)):
+            obstacle = "memory"
+        if obstacle is not None:
+            share.release()
             self._recorder.record_dropped(name, obstacle)
             return False
-        self._held_bytes += _weigh(copy)
         if len(self._running) < copy.document.shadow.max_concurrency:
-            self._run(copy)
+            self._run(copy, share)
         else:
-            self._waiting.append(copy)
+            self._waiting.append((copy, share))
         return True
 
     def _find_obstacle(self, copy: Copy) -> str | None:
         shadow = copy.document.shadow
         if self._is_stopped:
             return "stopped"
-        if self._held_bytes + _weigh(copy) > _HELD_BYTES:
-            return "memory"
         is_full = len(self._running) >= shadow.max_concurrency and len(self._waiting) >= shadow.queue
         return "queue" if is_full else None
 
-    def _run(self, copy: Copy) -> None:
-        task = asyncio.get_running_loop().create_task(self._follow(copy))
+    def _run(self, copy: Copy, share: Share) -> None:
+        task = asyncio.get_running_loop().create_task(self._follow(copy, share))
         self._running.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, copy))
+        task.add_done_callback(lambda ended: self._ended(ended, copy, share))
 
-    def _ended(self, task: asyncio.Task[None], copy: Copy) -> None:
+    def _ended(self, task: asyncio.Task[None], copy: Copy, share: Share) -> None:
         self._running.discard(task)
-        self._held_bytes -= _weigh(copy)
+        share.release()
         if not task.cancelled() and (error := task.exception()) is not None:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a shadow request failed in the router itself", "exception": error}
             )
         while self._waiting and len(self._running) < copy.document.shadow.max_concurrency:
-            self._run(self._waiting.popleft())
+            self._run(*self._waiting.popleft())
 
-    async def _follow(self, copy: Copy) -> None:
+    async def _follow(self, copy: Copy, share: Share) -> None:
         document, name, request = copy.document, copy.segment.name, copy.request
         arms = plan_copies(document.shadow, request.request_id, is_answer_seen=copy.answered is not None)
-        sent = await asyncio.gather(*(self._send(copy, arm) for arm in arms))
+        sent = await asyncio.gather(*(self._send(copy, arm, share) for arm in arms))
         answers = dict(zip(arms, sent, strict=True))
         for arm, answer in answers.items():
             self._recorder.record_shadow(name, arm, request, answer)
@@ -317,7 +342,7 @@ class ShadowPool:
         noise_scores = await self._judge.judge(document, baseline, noise) if has_second and noise else None
         self._recorder.record_pair(name, request, baseline, candidate, scores=scores, noise=noise_scores)
 
-    def _send(self, copy: Copy, mark: CopyArm) -> asyncio.Task[Answer]:
+    def _send(self, copy: Copy, mark: CopyArm, share: Share) -> asyncio.Task[Answer]:
         shadow = copy.document.shadow
         self._recorder.record_sent(copy.segment.name)
         pool = self._pools.shadow_pool(copy.document, "candidate" if mark == "candidate" else "baseline")
@@ -330,6 +355,7 @@ class ShadowPool:
                 peer=copy.peer,
                 timeout_seconds=shadow.timeout_seconds,
                 kept_bytes=shadow.max_body_bytes,
+                share=share,
                 pace=self.pace,
             )
         )
@@ -338,13 +364,10 @@ class ShadowPool:
         """Drop all that waits and runs."""
         self._is_stopped = True
         while self._waiting:
-            self._recorder.record_dropped(self._waiting.popleft().segment.name, "stopped")
+            copy, share = self._waiting.popleft()
+            share.release()
+            self._recorder.record_dropped(copy.segment.name, "stopped")
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _weigh(copy: Copy) -> int:
-    """What a copy may come to hold, in bytes: its body, and as much as is kept of two or three answers."""
-    return len(copy.body) + 4096

@@ -1,4 +1,4 @@
-"""Connections to backends: one answer at a time, kept alive between requests, never beyond their age."""
+"""Connections to backends: one answer at a time, and nothing of it to anybody but who asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import random
 import select
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -20,10 +19,9 @@ from switchyard.dataplane.http.fields import list_tokens
 _IDLE_SECONDS = 4.0
 # A Service spreads connections, not requests: new pods get their share as old connections end.
 _AGE_SECONDS = 30.0
-# Pods that replace one another refuse connections for a moment; who has none for longer is told so soon.
-_CONNECT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 _WRITE_BUFFER_BYTES = 256 << 10
 _LINGER_SECONDS = 5.0
+_SMALL_READ_BYTES = 32 << 10
 _UNUSED_BYTES = 256 << 10  # of heads, trailers and chunk extensions, between two pieces of a body
 
 
@@ -67,6 +65,7 @@ class BackConnection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._reason = b""
+        self._pieces: list[bytes] = []  # of the body, out of what came at once
         self._unused_bytes = 0
         self._is_head_request = False
         self._may_upgrade = False
@@ -115,6 +114,7 @@ class BackConnection(asyncio.Protocol):
             cause = error.__context__
             if cause is not None and not isinstance(cause, _MalformedError):
                 self._loop.call_exception_handler({"message": "reading an answer failed", "exception": cause})
+        self._hand_over()
         if self._unused_bytes > _UNUSED_BYTES and not self._is_over:
             self._fail("truncated" if self._has_head else "malformed")
         sink.answer_flush()
@@ -198,8 +198,8 @@ class BackConnection(asyncio.Protocol):
         self._unused_bytes = 0
         if self._is_over:
             self._is_kept = False  # the body of an answer that must have none
-        elif self._sink is not None:
-            self._sink.answer_body(data)
+        else:
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         if self._has_head and not self._is_over and not self._is_tunnel:
@@ -211,12 +211,21 @@ class BackConnection(asyncio.Protocol):
             if name == b"timeout" and number.isdigit() and len(number) < 6:
                 self.idle_seconds = max(0.0, min(_IDLE_SECONDS, int(number) - 1.0))
 
+    def _hand_over(self) -> None:
+        """Pass on what came at once as one piece, however small the chunks are that it came in."""
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            if self._sink is not None:
+                self._sink.answer_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
     def _end(self) -> None:
+        self._hand_over()
         self._is_over = True
         if self._sink is not None:
             self._sink.answer_end()
 
     def _fail(self, failure: Failure) -> None:
+        self._hand_over()
         self._is_over = True
         self._is_kept = False
         if self._sink is not None:
@@ -253,7 +262,7 @@ class BackConnection(asyncio.Protocol):
         """Send the head of a request; its answer goes to `sink`."""
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
-        self._headers, self._reason = [], b""
+        self._headers, self._reason, self._pieces = [], b"", []
         self._unused_bytes = 0
         self._is_head_request = is_head_request
         self._may_upgrade = may_upgrade
@@ -297,7 +306,7 @@ class BackConnection(asyncio.Protocol):
         self._sink = None
         self._is_over = True
         self.close()
-        if self._transport is not None:
+        if self._transport is not None and self._transport.get_write_buffer_size():
             self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
 
     def close(self, *, at_once: bool = False) -> None:
@@ -310,96 +319,15 @@ class BackConnection(asyncio.Protocol):
                 self._transport.close()
 
 
-Acquired = Callable[[BackConnection | None], None]
+class SmallReadConnection(BackConnection, asyncio.BufferedProtocol):
+    """One that reads little at a time, so that a flood leaves room for others between two pieces."""
 
+    def __init__(self, release: Callable[[BackConnection], None]) -> None:
+        super().__init__(release)
+        self._buffer = bytearray(_SMALL_READ_BYTES)
 
-class BackPool:
-    """The connections to one address. An attempt to connect that failed sent nothing: it may be repeated."""
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  (asyncio's)
+        return self._buffer
 
-    def __init__(self, host: str, port: int, *, connect_seconds: float) -> None:
-        self.host, self.port = host, port
-        self.connect_seconds = connect_seconds
-        self._idle: deque[BackConnection] = deque()
-        self._open: set[BackConnection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
-        self.is_closed = False
-
-    @property
-    def open_connections(self) -> int:
-        """Idle and busy ones."""
-        return len(self._open)
-
-    def acquire(self, acquired: Acquired, *, is_new: bool = False) -> Callable[[], None] | None:
-        """Hand a connection to `acquired`, at once when one is idle, None when there is no way to get one.
-
-        `is_new`: none that was used before. Returns how to give up waiting; None when the call has been
-        answered.
-        """
-        while self._idle and not is_new:
-            connection = self._idle.popleft()  # the one that waited longest: requests spread over all
-            if connection.is_young and connection.is_untouched():
-                acquired(connection)
-                return None
-            connection.close()
-        task = asyncio.get_running_loop().create_task(self._connect(acquired))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-        def give_up() -> None:
-            task.cancel()
-
-        return give_up
-
-    async def _connect(self, acquired: Acquired) -> None:
-        connection: BackConnection | None = None
-        deadline = time.monotonic() + self.connect_seconds
-        for pause_seconds in (*_CONNECT_PAUSES_SECONDS, None):
-            try:
-                connection = await self._try_to_connect(deadline - time.monotonic())
-                break
-            except TimeoutError:
-                break
-            except OSError:
-                if pause_seconds is None or time.monotonic() + pause_seconds >= deadline:
-                    break
-                await asyncio.sleep(pause_seconds)
-        if connection is not None:
-            self._open.add(connection)
-        acquired(connection)
-
-    async def _try_to_connect(self, seconds: float) -> BackConnection:
-        async with asyncio.timeout(max(seconds, 0.001)):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: BackConnection(self._released), self.host, self.port
-            )
-        return connection
-
-    def _released(self, connection: BackConnection) -> None:
-        if connection.is_young and not self.is_closed:
-            self._idle.append(connection)
-            return
-        self._open.discard(connection)
-        connection.close()
-
-    def sweep(self) -> None:
-        """Close connections that have been idle for too long."""
-        for _ in range(len(self._idle)):
-            connection = self._idle.popleft()
-            if connection.is_young:
-                self._idle.append(connection)
-            else:
-                connection.close()
-
-    def close(self) -> None:
-        """Close idle connections now, busy ones when their answer ends."""
-        self.is_closed = True
-        while self._idle:
-            self._idle.popleft().close()
-
-    def abort(self) -> None:
-        """Close everything now."""
-        self.close()
-        for task in list(self._connecting):
-            task.cancel()
-        for connection in list(self._open):
-            connection.close(at_once=True)
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(memoryview(self._buffer)[:nbytes]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import NamedTuple
 
 from switchyard.dataplane.exchange import Headers
 
@@ -48,7 +49,7 @@ def build_request_head(
     """The head that a backend gets: the caller's fields, who the caller is, and the request's id."""
     lines = [b"%b %b HTTP/1.1" % (method, target)]
     known: dict[bytes, list[bytes]] = {name: [] for name in _FORWARDED}
-    host = b""
+    host: bytes | None = None
     for name, value in drop_hop_by_hop(headers):
         lower = name.lower()
         if lower in known:
@@ -57,6 +58,9 @@ def build_request_head(
             lines.append(b"%b: %b" % (name, value))
             if lower == b"host":
                 host = value
+    if host is None:  # of HTTP/1.0
+        host = b"localhost"
+        lines.append(b"Host: localhost")
     if peer:
         known[b"x-forwarded-for"].append(peer.encode())
     known[b"x-forwarded-proto"] = known[b"x-forwarded-proto"] or [b"http"]
@@ -65,6 +69,38 @@ def build_request_head(
     lines.append(b"%b: %b" % (REQUEST_ID, request_id))
     lines += [b"%b: %b" % field for field in extra]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+class Framing(NamedTuple):
+    """How a caller can tell where an answer ends. `is_told`: by something else than the connection's end."""
+
+    is_chunked: bool
+    is_told: bool
+    is_kept: bool
+
+
+def frame_answer(status: int, *, is_head: bool, has_length: bool, is_old: bool, may_keep: bool) -> Framing:
+    """How an answer is framed for a caller (RFC 9112 section 6.3)."""
+    has_body = not is_head and status not in {204, 304}
+    is_chunked = has_body and not has_length and not is_old
+    is_told = has_length or is_chunked or not has_body
+    return Framing(is_chunked, is_told, may_keep and is_told)
+
+
+def build_answer_fields(
+    status: int, headers: Headers, framing: Framing, *, is_old: bool
+) -> list[tuple[bytes, bytes]]:
+    """The fields that a caller gets: the backend's, and those of this hop."""
+    fields = drop_hop_by_hop(headers)
+    if status == 204:  # RFC 9110 section 8.6
+        fields = [field for field in fields if field[0].lower() != b"content-length"]
+    if framing.is_chunked:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    if not framing.is_kept:
+        fields.append((b"Connection", b"close"))
+    elif is_old:
+        fields.append((b"Connection", b"keep-alive"))
+    return fields
 
 
 def build_answer_head(status: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:

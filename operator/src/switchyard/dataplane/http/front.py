@@ -7,12 +7,13 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from switchyard.dataplane.http.fields import CONTINUE, build_refusal
-from switchyard.dataplane.http.incoming import Handler, Incoming, RefusalError, read_request
+from switchyard.dataplane.http.incoming import Incoming, RefusalError, read_request
+from switchyard.dataplane.http.ports import Host
 
 _WAITING_BYTES = 64 << 10  # of requests that came before the one in front of them was answered
 _WAITING_REQUESTS = 256
@@ -20,39 +21,6 @@ _REQUEST_BYTES = 1 << 10  # what a waiting request costs beside its head and bod
 _WRITE_BUFFER_BYTES = 64 << 10
 _LINGER_SECONDS = 1.0
 _RESET = struct.pack("ii", 1, 0)
-
-
-class Limits(Protocol):
-    """What a caller may take, read anew for each request."""
-
-    @property
-    def max_body_bytes(self) -> int: ...
-    @property
-    def max_head_bytes(self) -> int: ...
-    @property
-    def header_timeout_seconds(self) -> float: ...
-    @property
-    def idle_timeout_seconds(self) -> float: ...
-    @property
-    def keep_alive_seconds(self) -> float: ...
-
-
-class Host(Protocol):
-    """Where connections belong: gives their limits, and a handler for each request."""
-
-    @property
-    def limits(self) -> Limits: ...
-    @property
-    def is_draining(self) -> bool: ...
-    def open_handler(self, connection: FrontConnection, request: Incoming) -> Handler: ...
-    def connection_opened(self, connection: FrontConnection) -> bool:
-        """False when there are too many."""
-        ...
-
-    def connection_closed(self, connection: FrontConnection) -> None: ...
-    def note_refused(self, status: int) -> None:
-        """A request was refused before it had a handler."""
-        ...
 
 
 class FrontConnection(asyncio.Protocol):
@@ -65,6 +33,7 @@ class FrontConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Incoming] = deque()
         self._reading: Incoming | None = None  # the one whose parts the parser is telling
+        self._pieces: list[bytes] = []  # of its body, out of what came at once
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._unused_bytes = 0  # read, and no part of a body or of a complete head
@@ -112,6 +81,7 @@ class FrontConnection(asyncio.Protocol):
             self.refuse(cause.status, str(cause))
         except httptools.HttpParserError:
             self.refuse(400, "the request is not valid HTTP/1.1")
+        self._hand_over()
         limit = self._host.limits.max_head_bytes
         if self._unused_bytes > limit:
             self.refuse(431, f"the head of the request, or what surrounds its body, is above {limit} bytes")
@@ -204,15 +174,26 @@ class FrontConnection(asyncio.Protocol):
         limit = self._host.limits.max_body_bytes
         if request.received_bytes > limit:
             raise RefusalError(413, f"the body is above {limit} bytes")
-        if request.handler is not None:
-            request.handler.request_body(data)
-        else:
-            request.waiting.append(data)
-            self._note_waiting(len(data))
+        self._pieces.append(data)
+
+    def _hand_over(self) -> None:
+        """Pass on what came at once as one piece, however small the chunks are that it came in."""
+        if not self._pieces:
+            return
+        pieces, self._pieces = self._pieces, []
+        request = self._reading
+        if request is not None and not self._is_deaf:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if request.handler is not None:
+                request.handler.request_body(data)
+            else:
+                request.waiting.append(data)
+                self._note_waiting(len(data))
 
     def on_message_complete(self) -> None:
         if self._is_halted:
             return
+        self._hand_over()
         request, self._reading = self._reading, None
         if request is None:
             return

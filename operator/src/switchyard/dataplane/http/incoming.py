@@ -6,32 +6,14 @@ RFC 9112 sections 3.2, 5, 6.1, 6.3 and 11.2.
 from __future__ import annotations
 
 import re
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from switchyard.dataplane.exchange import Headers
+from switchyard.dataplane.http.ports import Handler
 
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # a fragment (#) stays with the caller: RFC 9112 section 3.2
 _HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")  # RFC 3986 section 3.2.2
 _MAX_FIELDS = 256
-
-
-class Handler(Protocol):
-    """Works on one request: gets its body, writes its answer through the connection."""
-
-    def request_body(self, data: bytes) -> None: ...
-    def request_end(self) -> None: ...
-    def caller_lost(self) -> None:
-        """The caller has gone."""
-        ...
-
-    def caller_full(self, *, is_full: bool) -> None:
-        """The caller takes no more for now, or again."""
-        ...
-
-    def caller_tunnel(self, data: bytes) -> None:
-        """Bytes of the protocol that was changed to."""
-        ...
 
 
 class RefusalError(Exception):
