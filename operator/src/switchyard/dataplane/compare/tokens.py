@@ -9,8 +9,6 @@ from switchyard.dataplane.compare.completions import Choice, Completion, read_co
 from switchyard.dataplane.compare.contents import ContentComparator, Options, Ratio
 from switchyard.dataplane.compare.port import Score
 
-MAX_TOKENS = 1 << 17
-
 # a word with the blank before it, as most vocabularies have it; each character of scripts that write without
 # blanks (CJK and beyond); any other sign; white space
 _TOKEN = re.compile(r" ?[^\W\u2e80-\U0010ffff]+|\s+(?!\S)|\s|.", re.DOTALL)
@@ -61,7 +59,7 @@ class TokensComparator(ContentComparator[Completion]):
 
 def _split(one: Choice | None, other: Choice | None) -> tuple[list[str], list[str]]:
     if one is not None and other is not None and one.tokens and other.tokens:
-        return one.tokens[:MAX_TOKENS], other.tokens[:MAX_TOKENS]
+        return one.tokens, other.tokens
     return _split_text(one), _split_text(other)
 
 

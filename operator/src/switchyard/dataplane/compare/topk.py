@@ -17,7 +17,7 @@ MAX_LABELS = 1 << 15
 LIST_POINTERS = ("", "/*")
 OBJECT_POINTERS = ("/predictions", "/predictions/*", "/labels", "/scores", "/outputs/0/data")
 
-Field_ = Annotated[str, Field(min_length=1, max_length=128)]
+FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class TopkOptions(Options):
@@ -32,8 +32,8 @@ class TopkOptions(Options):
     pointer: Pointer | None = None
     by_rank: bool = False
     tie_tolerance: Annotated[float, Field(ge=0)] = 0.0
-    label_field: Field_ = "label"
-    score_field: Field_ = "score"
+    label_field: FieldName = "label"
+    score_field: FieldName = "score"
     combine: Literal["min", "mean"] = "min"
 
 
