@@ -14,12 +14,13 @@ from switchyard.dataplane.exchange import Answer
 
 Reading = TypeVar("Reading")
 Ratio = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[Ratio, Field(description="A score below it is a mismatch.")]
 
 SAME_BYTES = Score(1.0, "same bytes")
 
 
 class Options(BaseModel):
-    """What every comparator can be told. A score below `threshold` is a mismatch."""
+    """What every comparator can be told."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -30,7 +31,7 @@ class Options(BaseModel):
         allow_inf_nan=False,
     )
 
-    threshold: Ratio = 1.0
+    threshold: Threshold = 1.0
 
 
 def judge_outcomes(baseline: Answer, candidate: Answer) -> Score | None:

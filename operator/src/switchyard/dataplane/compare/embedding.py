@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from switchyard.dataplane.compare.coding import UnreadableError
-from switchyard.dataplane.compare.contents import ContentComparator, Options, Ratio
+from switchyard.dataplane.compare.contents import ContentComparator, Options, Threshold
 from switchyard.dataplane.compare.documents import Pointer, find_values, parse_json, split_pointer
 from switchyard.dataplane.compare.port import Score
 from switchyard.dataplane.compare.vectors import Vector, combine, measure_cosine, read_vector
@@ -17,14 +18,16 @@ NO_VECTOR: Vector = np.empty(0)  # where a vector should be
 
 
 class EmbeddingOptions(Options):
-    """`pointer`: where the vectors are; left out: the first of DEFAULT_POINTERS that finds one.
+    """What a comparator of embeddings can be told."""
 
-    `combine`: what several vectors of an answer score together.
-    """
-
-    threshold: Ratio = 0.99
-    pointer: Pointer | None = None
-    combine: Literal["min", "mean"] = "min"
+    threshold: Threshold = 0.99
+    pointer: Annotated[
+        Pointer | None,
+        Field(description="Where vectors are; else /data/*/embedding, /embedding or /embeddings/*."),
+    ] = None
+    combine: Annotated[
+        Literal["min", "mean"], Field(description="What several vectors of an answer score together.")
+    ] = "min"
 
 
 class EmbeddingComparator(ContentComparator[list[Vector]]):

@@ -31,16 +31,21 @@ Paths = Annotated[tuple[Pointer, ...], Field(max_length=64)]
 
 
 class JsonOptions(Options):
-    """`numericTolerance`: one number for both kinds, or either by name. `unorderedLists`: paths, or true."""
+    """What a JSON comparator can be told."""
 
     numeric_tolerance: Annotated[
         Annotated[float, Field(ge=0, lt=1), Tag("both")] | Annotated[Tolerance, Tag("kinds")],
         Discriminator(lambda given: "kinds" if isinstance(given, dict | Tolerance) else "both"),
+        Field(description="Numbers that differ by no more are equal: {relative, absolute}, or one for both."),
     ] = 0.0
-    ignored_paths: Annotated[tuple[PathBelow, ...], Field(max_length=64)] = ()
+    ignored_paths: Annotated[
+        tuple[PathBelow, ...],
+        Field(max_length=64, description="JSON pointers, * for any step, to what is not compared."),
+    ] = ()
     unordered_lists: Annotated[
         Annotated[bool, Tag("all")] | Annotated[Paths, Tag("paths")],
         Discriminator(lambda given: "all" if isinstance(given, bool) else "paths"),
+        Field(description="JSON pointers, * for any step, to lists without an order; true for all lists."),
     ] = False
 
 

@@ -9,7 +9,7 @@ from rapidfuzz.distance import Indel
 
 from switchyard.dataplane.compare.coding import UnreadableError
 from switchyard.dataplane.compare.completions import read_completion
-from switchyard.dataplane.compare.contents import ContentComparator, Options, Ratio
+from switchyard.dataplane.compare.contents import ContentComparator, Options, Threshold
 from switchyard.dataplane.compare.documents import Pointer, find_values, parse_json, split_pointer
 from switchyard.dataplane.compare.port import Score
 
@@ -17,13 +17,18 @@ BLOCK_CHARS = 8192
 
 
 class TextOptions(Options):
-    """`pointer`: which strings of a JSON body make the text; left out: see TextComparator."""
+    """What a text comparator can be told."""
 
-    threshold: Ratio = 0.9
-    pointer: Pointer | None = None
-    ignore_case: bool = False
-    ignore_whitespace: bool = False
-    max_chars: Annotated[int, Field(ge=1, le=1 << 22)] = 1 << 18
+    threshold: Threshold = 0.9
+    pointer: Annotated[
+        Pointer | None,
+        Field(description="The strings of a JSON body that make the text; else completions, else the body."),
+    ] = None
+    ignore_case: Annotated[bool, Field(description="Upper and lower case are one.")] = False
+    ignore_whitespace: Annotated[bool, Field(description="Any run of white space is one blank.")] = False
+    max_chars: Annotated[
+        int, Field(ge=1, le=1 << 22, description="A longer text is counted as not comparable.")
+    ] = 1 << 18
 
 
 class TextComparator(ContentComparator[str]):

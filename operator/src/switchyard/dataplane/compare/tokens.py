@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from switchyard.dataplane.compare.completions import Choice, Completion, read_completion
-from switchyard.dataplane.compare.contents import ContentComparator, Options, Ratio
+from switchyard.dataplane.compare.contents import ContentComparator, Options, Threshold
 from switchyard.dataplane.compare.port import Score
 
 # a word with the blank before it, as most vocabularies have it; each character of scripts that write without
@@ -15,10 +17,13 @@ _TOKEN = re.compile(r" ?[^\W\u2e80-\U0010ffff]+|\s+(?!\S)|\s|.", re.DOTALL)
 
 
 class TokensOptions(Options):
-    """`mode`: `prefix` stops at the first difference, `positional` counts every place that agrees."""
+    """What a comparator of tokens can be told."""
 
-    threshold: Ratio = 0.9
-    mode: Literal["prefix", "positional"] = "prefix"
+    threshold: Threshold = 0.9
+    mode: Annotated[
+        Literal["prefix", "positional"],
+        Field(description="prefix: up to the first difference; positional: every place that agrees."),
+    ] = "prefix"
 
 
 class TokensComparator(ContentComparator[Completion]):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from switchyard.dataplane.compare.coding import UnreadableError
-from switchyard.dataplane.compare.contents import ContentComparator, Options, Ratio
+from switchyard.dataplane.compare.contents import ContentComparator, Options, Threshold
 from switchyard.dataplane.compare.documents import Pointer, find_values, parse_json, split_pointer
 from switchyard.dataplane.compare.port import Score
 from switchyard.dataplane.compare.rankings import Ranking, count_common, read_ranking
@@ -21,20 +21,24 @@ FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class TopkOptions(Options):
-    """`pointer`: where the labels or scores are; left out: the usual places that have some.
+    """What a comparator of labels can be told."""
 
-    `byRank`: the mean of the agreement at every depth from 1 to k, so that the first labels weigh more.
-    `tieTolerance`: scores that differ by no more count as tied. `combine`: what several lists score together.
-    """
-
-    threshold: Ratio = 0.8
-    k: Annotated[int, Field(ge=1, le=100)] = 5
-    pointer: Pointer | None = None
-    by_rank: bool = False
-    tie_tolerance: Annotated[float, Field(ge=0)] = 0.0
-    label_field: FieldName = "label"
-    score_field: FieldName = "score"
-    combine: Literal["min", "mean"] = "min"
+    threshold: Threshold = 0.8
+    k: Annotated[int, Field(ge=1, le=100, description="How many of the best labels count.")] = 5
+    pointer: Annotated[
+        Pointer | None, Field(description="Where labels or scores are; else the usual places, in turn.")
+    ] = None
+    by_rank: Annotated[
+        bool, Field(description="Mean over every depth from 1 to k, so that the first labels weigh more.")
+    ] = False
+    tie_tolerance: Annotated[
+        float, Field(ge=0, description="Scores that differ by no more from that of the last place are tied.")
+    ] = 0.0
+    label_field: Annotated[FieldName, Field(description="The member that holds the label.")] = "label"
+    score_field: Annotated[FieldName, Field(description="The member that holds the score.")] = "score"
+    combine: Annotated[
+        Literal["min", "mean"], Field(description="What several lists of an answer score together.")
+    ] = "min"
 
 
 class TopkComparator(ContentComparator[list[Ranking]]):
