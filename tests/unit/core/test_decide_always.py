@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.core.worlds import (
     apply,
     deployments,
+    hold_traffic,
     lose_node,
     node,
     pool,
@@ -21,6 +22,9 @@ from tests.unit.core.worlds import (
 
 from switchyard.api import InferenceWorkloadStatus, labels
 from switchyard.core.decide import decide
+
+BY_GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
+BY_ISTIO = {"istio": {"hosts": ["a.example"]}}
 
 
 @st.composite
@@ -37,10 +41,10 @@ def worlds(draw):
         units = draw(st.sampled_from([1, 1, 2]))
         accelerators = [draw(st.sampled_from(["gpu", "tpu"]))] if draw(st.integers(0, 4)) == 0 else ["gpu"]
         made = variant(accelerators=accelerators, devicesPerReplica=units)
-        things.append(
-            workload(f"w{index}", draw(st.integers(1, 4)), tier=draw(st.sampled_from(tiers)), variants=[made])
-        )
-    return world(*things)
+        spec = draw(st.sampled_from([{}, {}, {"exposure": BY_GATEWAY}, {"exposure": BY_ISTIO}]))
+        tier = draw(st.sampled_from(tiers))
+        things.append(workload(f"w{index}", draw(st.integers(1, 4)), tier=tier, variants=[made], **spec))
+    return world(*things, route_kinds=draw(st.frozensets(st.sampled_from(["HTTPRoute", "VirtualService"]))))
 
 
 @settings(max_examples=80, deadline=None)
@@ -49,7 +53,8 @@ def test_deciding_again_after_applying_changes_nothing(at):
     waiting = apply(at, decide(at), are_pods_starting=False)
     assert decide(waiting).objects == ()
     settled = settle(waiting)
-    assert {each.kind for each in settled.children} <= {"Deployment", "Service", "PodDisruptionBudget"}
+    routes = {each.kind for each in settled.children} - {"Deployment", "Service", "PodDisruptionBudget"}
+    assert routes <= at.route_kinds
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,6 +73,36 @@ def test_any_lost_node_leads_to_a_state_that_is_at_rest(at, data):
         mine = [pod for pod in settled.pods if pod.labels.get(labels.WORKLOAD) == each.meta.name]
         lost = [pod for pod in mine if not pod.is_ready and pod.node_name]
         assert sum(held) == wanted + len(lost)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.data())
+def test_whoever_holds_traffic_loses_no_track_to_a_lost_node_and_the_world_comes_to_rest(at, data):
+    at = settle(at)
+    names = data.draw(st.sets(st.sampled_from([each.meta.name for each in at.workloads]), min_size=1))
+    tracks = {each.meta.labels[labels.TRACK] for each in at.children if labels.TRACK in each.meta.labels}
+    before = {name for name in tracks if name.split("-")[0] in names}
+    at = hold_traffic(at, *names)
+    if at.nodes:
+        at = lose_node(at, data.draw(st.sampled_from(at.nodes)).name)
+    for _ in range(12):
+        decisions = decide(at)
+        lost = {each.name for each in decisions.objects for child in each.deletes} & names
+        assert all(_gave_way(decisions, name) for name in lost)
+        before = {track for track in before if track.split("-")[0] not in lost}
+        after = hold_traffic(apply(at, decisions), *names)
+        if after == at and not decisions.objects:
+            break
+        at = after
+    assert not decide(at).objects
+    assert before <= set(deployments(at))
+
+
+def _gave_way(decisions, name: str) -> bool:
+    """True when the status says that a higher tier has the devices."""
+    (found,) = [each for each in decisions.objects if each.name == name]
+    assert found.status is not None
+    return "Displaced" in {each["reason"] for each in found.status.status["conditions"]}
 
 
 @settings(max_examples=60, deadline=None)

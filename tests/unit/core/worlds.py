@@ -17,6 +17,7 @@ from switchyard.api import (
 )
 from switchyard.core.decide import decide
 from switchyard.core.decisions import Decisions, ObjectDecision
+from switchyard.core.holding import TRAFFIC_FIELDS
 from switchyard.core.world import Child, Meta, Node, Pod, Pool, Workload, World
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -245,3 +246,18 @@ def lose_node(at: World, name: str) -> World:
         nodes=tuple(replace(each, is_ready=False) if each.name == name else each for each in at.nodes),
         pods=tuple(replace(each, is_ready=False) if each.node_name == name else each for each in at.pods),
     )
+
+
+def hold_traffic(at: World, *names: str) -> World:
+    """The world in which somebody holds, and has written, all that carries traffic of these workloads."""
+    children = []
+    for child in at.children:
+        if child.kind not in TRAFFIC_FIELDS or child.meta.name not in names:
+            children.append(child)
+            continue
+        metadata = child.body["metadata"]
+        annotations = {**metadata.get("annotations", {}), labels.TRAFFIC_HELD_BY: "move"}
+        spec = {**child.body["spec"], TRAFFIC_FIELDS[child.kind]: {"theirs": "yes"}}
+        body = {**child.body, "metadata": {**metadata, "annotations": annotations}, "spec": spec}
+        children.append(replace(child, body=body))
+    return replace(at, children=tuple(children))

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass, field
 
 from switchyard.adapters.connection import Answer, Connection
-from switchyard.adapters.resources import MANAGED_SELECTOR, ROUTES, Resource
+from switchyard.adapters.resources import ROUTES, Resource
 from switchyard.engine.backoff import Backoff
 
 logger = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ class RouteKinds:
         """The kinds that can be listed; None where an answer leaves it open."""
         found = []
         for resource in ROUTES:
-            query = {"limit": "1", "labelSelector": MANAGED_SELECTOR}
-            answer = await self.connection.request("GET", resource.path(), query=query)
+            # without a selector: looking for a first match may mean reading all that there are
+            answer = await self.connection.request("GET", resource.path(), query={"limit": "1"})
             if not isinstance(answer, Answer):
                 return None
             if answer.is_success:

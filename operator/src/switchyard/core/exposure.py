@@ -54,25 +54,29 @@ def judge_exposure(
     workload: Workload,
     children: Sequence[Child],
     route_kinds: frozenset[str],
+    *,
+    is_written: bool,
     problem: tuple[Reason, str] | None,
 ) -> Finding | None:
-    """The condition Exposed; None for a workload that asks for no route. `problem`: why none is written."""
-    kind = find_route_kind(workload)
-    if not kind:
+    """The condition Exposed; None for a workload that asks for no route.
+
+    `is_written`: by this pass, where there is none yet; `problem`: why nothing is.
+    """
+    kind, exposure = find_route_kind(workload), workload.spec.exposure
+    if not kind or exposure is None:
         return None
     if kind not in route_kinds:
         return Finding("Exposed", FALSE, Reason.RouteKindMissing, _MISSING[kind])
     name = workload.meta.name
     route = next((each for each in children if (each.kind, each.meta.name) == (kind, name)), None)
-    if route is None:
-        if problem is not None:
-            return Finding("Exposed", FALSE, *problem)
-        return Finding("Exposed", UNKNOWN, Reason.RoutePending, f"{kind} {name} is not written yet")
-    exposure = workload.spec.exposure
-    if exposure is None or exposure.gateway is None:
+    if route is None and problem is not None:
+        return Finding("Exposed", FALSE, *problem)
+    if route is None and not is_written:
+        return Finding("Exposed", UNKNOWN, Reason.RoutePending, f"{kind} {name} waits until there is a place")
+    if exposure.gateway is None:
         message = f"{kind} {name} is written; Istio reports no acceptance"
         return Finding("Exposed", TRUE, Reason.RouteWritten, message)
-    return _judge_parents(route, exposure.gateway)
+    return _judge_parents(route, workload, exposure.gateway)
 
 
 def list_addresses(workload: Workload) -> list[str]:
@@ -86,34 +90,34 @@ def list_addresses(workload: Workload) -> list[str]:
     return [*names, f"{workload.meta.name}.{workload.meta.namespace}.svc:{workload.spec.port}"]
 
 
-def _judge_parents(route: Child, exposure: GatewayExposure) -> Finding:
+def _judge_parents(route: Child | None, workload: Workload, exposure: GatewayExposure) -> Finding:
     """What the Gateways say of an HTTPRoute, each of its newest generation."""
-    answers = [(each, _find_answer(route, each)) for each in exposure.parent_refs]
-    for parent, answer in answers:
+    here = workload.meta.namespace
+    answers = [(_name(each, here), _find_answer(route, each)) for each in exposure.parent_refs]
+    for name, answer in answers:
         for each in answer.values():
             if each.get("status") == FALSE:
                 said = str(each.get("message") or each.get("reason") or each.get("type"))
-                message = f"{_name(parent, route)}: {said}"
-                return Finding("Exposed", FALSE, Reason.RouteNotAccepted, message)
-    silent = [
-        _name(parent, route) for parent, answer in answers if answer.get("Accepted", {}).get("status") != TRUE
-    ]
+                return Finding("Exposed", FALSE, Reason.RouteNotAccepted, f"{name}: {said}")
+    silent = [name for name, answer in answers if answer.get("Accepted", {}).get("status") != TRUE]
     if silent:
         message = f"no answer yet from {', '.join(silent)}"
         return Finding("Exposed", UNKNOWN, Reason.RoutePending, message)
-    count = len(answers)
-    message = f"taken by {_name(answers[0][0], route)}" if count == 1 else f"taken by {count} parents"
+    message = f"taken by {answers[0][0]}" if len(answers) == 1 else f"taken by {len(answers)} parents"
     return Finding("Exposed", TRUE, Reason.RouteAccepted, message)
 
 
-def _find_answer(route: Child, parent: ParentReference) -> dict[str, Mapping[str, Any]]:
+def _find_answer(route: Child | None, parent: ParentReference) -> dict[str, Mapping[str, Any]]:
     """Conditions by type that a parent's controller gave to this generation of the route."""
-    wanted = (parent.namespace or route.meta.namespace, parent.name, parent.section_name)
     found: dict[str, Mapping[str, Any]] = {}
+    if route is None:
+        return found
+    here = route.meta.namespace
+    wanted = (parent.namespace or here, parent.name, parent.section_name)
     for each in (route.body.get("status") or {}).get("parents") or ():
         reference = each.get("parentRef") or {}
-        namespace = reference.get("namespace") or route.meta.namespace
-        if (namespace, reference.get("name"), reference.get("sectionName")) != wanted:
+        answering = reference.get("namespace") or here, reference.get("name"), reference.get("sectionName")
+        if answering != wanted:
             continue
         for condition in each.get("conditions") or ():
             is_current = condition.get("observedGeneration", route.meta.generation) >= route.meta.generation
@@ -122,6 +126,6 @@ def _find_answer(route: Child, parent: ParentReference) -> dict[str, Mapping[str
     return found
 
 
-def _name(parent: ParentReference, route: Child) -> str:
+def _name(parent: ParentReference, namespace: str) -> str:
     section = f", listener {parent.section_name}" if parent.section_name else ""
-    return f"Gateway {parent.namespace or route.meta.namespace}/{parent.name}{section}"
+    return f"Gateway {parent.namespace or namespace}/{parent.name}{section}"

@@ -19,6 +19,7 @@ from switchyard.core.desired import (
 from switchyard.core.drift import differs
 from switchyard.core.errors import TemplateError
 from switchyard.core.exposure import (
+    ROUTE_KINDS,
     build_routes,
     find_route_kind,
     find_unwanted_routes,
@@ -143,7 +144,7 @@ def roll_out(scene: Scene, names: NameRegister) -> ObjectDecision:
     bodies, stall = _build(scene, turn, names)
     applies = _applies(scene, bodies)
     deletes = () if stall else _deletes(scene, turn)
-    fields, findings = describe_workload(_describe(scene, turn, stall or scene.refusal))
+    fields, findings = describe_workload(_describe(scene, turn, bodies, stall or scene.refusal))
     meta = scene.workload.meta
     status, events = write_status(
         _KIND, meta, scene.workload.status, fields=fields, findings=findings, now=scene.world.now
@@ -285,7 +286,7 @@ def _deletes(scene: Scene, turn: _Turn) -> tuple[Delete, ...]:
     )
 
 
-def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Outcome:
+def _describe(scene: Scene, turn: _Turn, bodies: Sequence[Body], stall: tuple[Reason, str] | None) -> Outcome:
     grant = scene.grant
     fullest = sorted(turn.ready, key=lambda name: (-turn.ready[name], name))
     serving = turn.serving
@@ -324,7 +325,11 @@ def _describe(scene: Scene, turn: _Turn, stall: tuple[Reason, str] | None) -> Ou
         demand=scene.demand,
         addresses=tuple(list_addresses(scene.workload)),
         exposed=judge_exposure(
-            scene.workload, scene.standing.children, scene.world.route_kinds, stall or scene.refusal
+            scene.workload,
+            scene.standing.children,
+            scene.world.route_kinds,
+            is_written=any(each["kind"] in ROUTE_KINDS for each in bodies),
+            problem=stall,
         ),
         waiting=scene.sizing.plan.waiting if scene.sizing else None,
         recommendation=scene.recommendation.recommendation,
