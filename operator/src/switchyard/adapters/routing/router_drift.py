@@ -10,13 +10,13 @@ from switchyard.adapters.routing.route_drift import describe_plan, describe_shar
 from switchyard.api.labels import TRAFFIC_HELD_BY
 from switchyard.core.drift import APPLIED_HASH, differs
 from switchyard.core.errors import RoutingDocumentError
-from switchyard.core.holding import find_holder
+from switchyard.core.holding import PLACEMENT, find_holder
 from switchyard.core.placement.quantities import read_quantity
 from switchyard.core.routing.document import RoutingDocument, parse_routing_document
 from switchyard.core.routing.plan import Drift, Share, TrafficPlan
 from switchyard.core.routing.router_objects import DOCUMENT_KEY, name_router, select_routers
 
-PLACEMENT_MANAGER = "switchyard-placement"
+
 _REMOVED = "somebody who removed it, of whom no record is kept"
 
 Json = Mapping[str, Any]
@@ -50,7 +50,7 @@ def find_service_drift(plan: TrafficPlan, stable: Json) -> tuple[Drift, ...]:
     wanted = select_routers(plan.workload)
     drift = []
     is_ours = is_written_by(stable, CUTOVER_MANAGER, "spec", "selector")
-    is_placed = is_written_by(stable, PLACEMENT_MANAGER, "spec", "selector")
+    is_placed = is_written_by(stable, PLACEMENT, "spec", "selector")
     if not is_ours and (find_holder(stable) or not is_placed):
         by = _name_others(stable, "spec", "selector")
         found = _show_labels((stable.get("spec") or {}).get("selector"))

@@ -1,0 +1,444 @@
+"""Traffic by routers of our own on an API server: taken over, moved, watched and given back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from switchyard.adapters.resources import DEPLOYMENTS, SERVICES
+from switchyard.adapters.routing.objects_access import CONFIG_MAPS
+from switchyard.core.routing.document import Comparator
+from switchyard.core.routing.plan import Feature, Share, Target
+from switchyard.core.routing.router_objects import select_routers
+from switchyard.engine.ports import Conflict, Denied, Failed
+from switchyard.engine.routing import Applied
+
+from .builtin_rig import (
+    BASELINE,
+    CANDIDATE,
+    HOLDER,
+    OPERATOR_NAMESPACE,
+    ROUTER,
+    Rig,
+    batch,
+    read_key,
+    rest,
+    with_rig,
+)
+
+NO_POD = "a ready pod of Deployment shop/chat-router: 0 are there"
+
+
+def test_callers_reach_the_routers_once_each_of_these_has_confirmed_the_plan() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter, plan = rig.adapter(), rig.plan(1, batch(10), rest(0, 20))
+        assert await adapter.apply(plan) == Applied(NO_POD)
+        assert await rig.points_to() == BASELINE
+        assert not (await adapter.observe(plan)).is_engaged
+        await rig.settle()
+        waits = Applied("the endpoints of Service shop/chat to be its router pods")
+        assert await adapter.apply(plan) == waits
+        assert await rig.stable() == (select_routers("chat"), HOLDER)
+        assert (await adapter.observe(plan)).waiting_for == waits.waiting_for
+        await rig.settle()
+        assert await adapter.apply(plan) == Applied()
+        state = await adapter.observe(plan)
+        assert (state.is_engaged, state.version, state.drift) == (True, 1, ())
+        assert state.shares == {"batch": Share(10, 0), "default": Share(0, 20)}
+        assert (state.waiting_for, state.problem) == ("", "")
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_the_arms_are_the_cluster_addresses_of_the_tracks_services() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(1, rest(10)))
+        arms = (await rig.document()).arms
+        assert arms.candidate is not None
+        for arm, name in ((arms.baseline, BASELINE), (arms.candidate, CANDIDATE)):
+            address = (await rig.get(SERVICES, name))["spec"]["clusterIP"]
+            assert arm.url == f"http://{address}:8000"
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_placement_leaves_the_selector_alone_until_the_release() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(1, rest(100))
+        adapter = await rig.engage(plan)
+        await rig.placement_passes()
+        assert await rig.stable() == (select_routers("chat"), HOLDER)
+        assert (await adapter.observe(plan)).drift == ()
+        waits = await rig.drive(lambda: adapter.release(plan, CANDIDATE))
+        assert waits == [f"the endpoints of Service shop/chat to be those of {CANDIDATE}"]
+        assert await rig.points_to() == CANDIDATE
+        assert (await rig.stable())[1] == ""
+        assert await rig.left() == []
+        assert await adapter.release(plan, CANDIDATE) == Applied()
+        await rig.placement_passes()
+        assert await rig.points_to() == BASELINE
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_the_mark_stays_until_the_endpoints_have_followed() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(1, rest(0))
+        adapter = await rig.engage(plan)
+        for _ in range(2):
+            assert (await adapter.release(plan, BASELINE)) == Applied(
+                f"the endpoints of Service shop/chat to be those of {BASELINE}"
+            )
+            assert (await rig.stable())[1] == HOLDER
+            assert await rig.left() == ["ConfigMap", "Deployment"]
+        await rig.follow()
+        assert await adapter.release(plan, BASELINE) == Applied()
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize(("service", "percent"), [(BASELINE, 0.0), (CANDIDATE, 100.0)])
+def test_before_callers_leave_every_router_sends_all_to_the_same_track(service: str, percent: float) -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(3, batch(50, 10), rest(20, 30))
+        adapter = await rig.engage(plan)
+        await adapter.release(plan, service)
+        for router in rig.routers.values():
+            assert router.holder.document == await rig.document()
+        shares = [(s.candidate_percent, s.shadow_percent) for s in (await rig.document()).segments]
+        assert shares == [(percent, 0.0), (percent, 0.0)]
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_an_engagement_that_never_came_about_is_released_too() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter, plan = rig.adapter(), rig.plan()
+        await adapter.apply(plan)
+        assert await rig.left() == ["ConfigMap", "Deployment"]
+        assert await adapter.release(plan, BASELINE) == Applied()
+        assert await rig.left() == []
+        assert await rig.points_to() == BASELINE
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_weight_waits_for_a_candidate_that_can_answer_and_the_last_ones_stay() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(1, batch(10), rest(0)))
+        rig.endpoints[CANDIDATE] = 0
+        await rig.follow()
+        plan = rig.plan(2, batch(50), rest(0, 20))
+        result = await adapter.apply(plan)
+        assert isinstance(result, Applied)
+        assert "segment batch stays at 10 % instead of 50 %" in result.waiting_for
+        state = await adapter.observe(plan)
+        assert state.shares == {"batch": Share(10, 0), "default": Share(0, 0)}
+        assert state.version is None
+        assert "version 2 to be written" in state.waiting_for
+        rig.endpoints[CANDIDATE] = 1
+        await rig.follow()
+        assert await adapter.apply(plan) == Applied()
+        state = await adapter.observe(plan)
+        assert (state.version, state.shares["batch"]) == (2, Share(50, 0))
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_way_back_without_a_ready_endpoint_halts_and_says_so() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(1, rest(60)))
+        rig.endpoints[BASELINE] = 0
+        await rig.follow()
+        plan = rig.plan(2, rest(0))
+        result = await adapter.apply(plan)
+        assert isinstance(result, Applied)
+        assert f"Service shop/{BASELINE} (baseline): segment default stays at 60 %" in result.waiting_for
+        assert (await adapter.observe(plan)).shares == {"default": Share(60, 0)}
+        assert await adapter.release(plan, BASELINE) == Applied(
+            f"a ready endpoint of Service shop/{BASELINE}"
+        )
+        assert await rig.points_to() == ROUTER
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_way_back_needs_no_candidate_not_even_its_service() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(1, rest(60)))
+        rig.endpoints[CANDIDATE] = 0
+        await rig.follow()
+        await rig.delete(SERVICES, CANDIDATE)
+        plan = rig.plan(2, rest(0))
+        assert await adapter.apply(plan) == Applied()
+        state = await adapter.observe(plan)
+        assert (state.version, state.shares) == (2, {"default": Share(0, 0)})
+        await adapter.release(plan, BASELINE)
+        await rig.follow()
+        assert await adapter.release(plan, BASELINE) == Applied()
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_an_older_plan_never_replaces_a_newer_one() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(7, rest(10)))
+        older = rig.plan(6, rest(50))
+        said = Conflict("ConfigMap shop/chat-router carries version 7, newer than 6")
+        assert await adapter.apply(older) == said
+        assert await adapter.release(older, BASELINE) == said
+        await rig.delete(CONFIG_MAPS, ROUTER)
+        assert await adapter.apply(older) == said
+        assert await adapter.apply(rig.plan(7, rest(10))) == Applied()
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_what_a_plan_becomes_under_the_same_version_reaches_routers_without_a_restart() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(1, rest(10)))
+        template = (await rig.get(DEPLOYMENTS, ROUTER))["spec"]["template"]
+        for plan in (rig.plan(2, batch(5), rest(20)), rig.plan(2, batch(6), rest(20))):
+            assert await adapter.apply(plan) == Applied()
+            state = await adapter.observe(plan)
+            assert (state.version, state.waiting_for) == (2, "")
+        assert state.shares["batch"] == Share(6, 0)
+        assert (await rig.get(DEPLOYMENTS, ROUTER))["spec"]["template"] == template
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_router_that_starts_meanwhile_must_confirm_too() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(2, rest(30))
+        adapter = await rig.engage(rig.plan(1, rest(10)))
+        old = await rig.document()
+        await adapter.apply(plan)
+        await rig.kill_pod(next(iter(rig.routers)))
+        await rig.settle()
+        late = max(rig.routers)
+        await rig.routers[late].stop(0.0)
+        router = await rig.restart_router(late)
+        await router.holder.take(old.encode(), "file")  # its file lags behind
+        state = await adapter.observe(plan)
+        assert (state.version, state.shares) == (1, {})
+        assert state.waiting_for == f"version 2 to be in force in router pods {late}"
+        assert await adapter.apply(plan) == Applied()
+        state = await adapter.observe(plan)
+        assert (state.version, state.shares) == (2, {"default": Share(30, 0)})
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_router_that_does_not_answer_confirms_nothing() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(1, rest(10))
+        adapter = await rig.engage(plan)
+        (name, router), _ = rig.routers.items()
+        await router.stop(0.0)
+        state = await adapter.observe(plan)
+        assert state.is_engaged
+        assert (state.version, state.shares) == (None, {})
+        assert state.problem == f"router pod {name}: ClientConnectorError"
+        result = await adapter.apply(rig.plan(2, rest(20)))
+        assert result == Applied(f"confirmation by router pod {name}: ClientConnectorError")
+        samples = await adapter.read_samples(plan)
+        assert samples == Failed(f"router pod {name}: ClientConnectorError")
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_silent_router_does_not_hold_up_the_way_past_it() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(1, rest(10))
+        adapter = await rig.engage(plan)
+        for router in rig.routers.values():
+            await router.stop(0.0)
+        await adapter.release(plan, BASELINE)
+        assert await rig.points_to() == BASELINE
+        await rig.follow()
+        assert await adapter.release(plan, BASELINE) == Applied()
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_routers_that_are_all_gone_are_a_problem_and_no_obstacle_to_a_release() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(1, rest(10))
+        adapter = await rig.engage(plan)
+        for name in [*rig.routers]:
+            await rig.kill_pod(name)
+        state = await adapter.observe(plan)
+        assert state.problem == f"callers reach no router: {NO_POD} is missing"
+        assert await adapter.read_samples(plan) == Failed(NO_POD)
+        await adapter.release(plan, BASELINE)
+        assert await rig.points_to() == BASELINE
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_what_no_router_can_follow_is_refused_and_the_last_good_document_stays() -> None:
+    async def scenario(rig: Rig) -> None:
+        good = rig.plan(1, rest(10))
+        adapter = await rig.engage(good)
+        before = await rig.document()
+        bad = rig.plan(2, rest(20), comparators=(Comparator(type="psychic"),))
+        result = await adapter.apply(bad)
+        assert isinstance(result, Denied)
+        assert "psychic" in result.message
+        assert await rig.document() == before
+        assert (await adapter.observe(good)).version == 1
+        assert await adapter.apply(rig.plan(3, rest(30))) == Applied()
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_samples_of_every_router_carry_the_version_of_the_plan() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(5, rest(10))
+        adapter = await rig.engage(plan)
+        samples = await adapter.read_samples(plan)
+        assert isinstance(samples, tuple)
+        assert [each.version for each in samples] == [5, 5]
+        assert len({each.epoch for each in samples}) == 2
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_traffic_that_another_cutover_holds_is_left_alone() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = await rig.engage(rig.plan(1, rest(10)))
+        before = await rig.get(SERVICES, "chat"), await rig.document()
+        other = rig.plan(5, rest(90), holder="another")
+        for result in (await adapter.apply(other), await adapter.release(other, CANDIDATE)):
+            assert isinstance(result, Denied)
+            assert f"Service shop/chat is held by {HOLDER}" in result.message
+        assert f"is held by {HOLDER}" in (await adapter.observe(other)).problem
+        assert (await rig.get(SERVICES, "chat"), await rig.document()) == before
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Deployment"])
+def test_a_name_that_is_somebody_elses_is_never_written_nor_deleted(kind: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        resource = CONFIG_MAPS if kind == "ConfigMap" else DEPLOYMENTS
+        spec: dict[str, Any] = {"data": {"mine": "yes"}}
+        if kind == "Deployment":
+            labels = {"app": "other"}
+            pod = {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "c", "image": "other:1"}]},
+            }
+            spec = {"spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}}
+        body = {"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": ROUTER}, **spec}
+        made = await rig.sandbox.client.request("POST", resource.path("shop"), body=body)
+        adapter, plan = rig.adapter(), rig.plan()
+        for result in (await adapter.apply(plan), await adapter.release(plan, BASELINE)):
+            assert isinstance(result, Denied)
+            assert result.is_name_taken
+            assert f"{kind} shop/chat-router exists and is not that of InferenceWorkload" in result.message
+        assert await rig.get(resource, ROUTER) == made
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_deployment_is_written_again_when_the_settings_change() -> None:
+    async def scenario(rig: Rig) -> None:
+        plan = rig.plan(1, rest(10))
+        await (await rig.engage(plan)).close()
+        adapter = rig.adapter(image="switchyard:next")
+        state = await adapter.observe(plan)
+        assert state.drift == ()
+        assert state.waiting_for == "Deployment shop/chat-router to be written again"
+        await adapter.apply(plan)
+        (container,) = (await rig.get(DEPLOYMENTS, ROUTER))["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == "switchyard:next"
+        assert (await adapter.observe(plan)).waiting_for == ""
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_the_key_is_made_once_and_nothing_secret_stands_beside_the_workload() -> None:
+    async def scenario(rig: Rig) -> None:
+        await (await rig.engage(rig.plan(1, rest(10)))).close()
+        key = await read_key(rig)
+        assert key is not None
+        other = rig.adapter()
+        assert await other.apply(rig.plan(2, rest(20))) == Applied()
+        assert await read_key(rig) == key
+        token = await other.key.find_token(rig.plan())
+        for resource in (CONFIG_MAPS, DEPLOYMENTS):
+            text = str(await rig.get(resource, ROUTER))
+            assert token.text not in text
+            assert key["data"]["key"] not in text
+        await other.close()
+
+    with_rig(scenario)
+
+
+def test_a_key_that_is_no_key_is_refused_with_the_way_out() -> None:
+    async def scenario(rig: Rig) -> None:
+        path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets"
+        body = {"metadata": {"name": "switchyard-router-key"}, "data": {"key": "c2hvcnQ="}}
+        await rig.sandbox.client.request("POST", path, body=body)
+        adapter, plan = rig.adapter(), rig.plan()
+        result = await adapter.apply(plan)
+        assert isinstance(result, Denied)
+        assert result.message == (
+            f"Secret {OPERATOR_NAMESPACE}/switchyard-router-key: key must hold at least 32 bytes; delete the "
+            "Secret and it is made anew"
+        )
+        assert result.message in (await adapter.observe(plan)).problem
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_everything_is_supported_where_the_workload_is_placed() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = rig.adapter()
+        assert (await adapter.supports(rig.plan())).features == set(Feature)
+        support = await rig.adapter(image="").supports(rig.plan())
+        assert support.features == frozenset()
+        assert "router.image is empty" in support.reasons[Feature.WEIGHTS]
+        await rig.delete(SERVICES, "chat")
+        support = await adapter.supports(rig.plan())
+        assert support.reasons[Feature.MIRROR].startswith("Service shop/chat is absent")
+        assert await adapter.release(rig.plan(), BASELINE) == Applied()
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_baseline_that_does_not_exist_is_named() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = rig.adapter()
+        result = await adapter.apply(rig.plan(baseline=Target("chat-none", 8000)))
+        assert isinstance(result, Denied)
+        assert result.message.startswith("Service shop/chat-none is absent")
+        await adapter.close()
+
+    with_rig(scenario)
+
