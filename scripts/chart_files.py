@@ -26,7 +26,8 @@ def rules_text(rules: Iterable[PolicyRule]) -> str:
         f"# {rule.why}\n"
         f"- apiGroups: {_flow(rule.api_groups)}\n"
         f"  resources: {_flow(rule.resources)}\n"
-        f"  verbs: {_flow(rule.verbs)}\n"
+        + (f"  resourceNames: {_flow(rule.resource_names)}\n" if rule.resource_names else "")
+        + f"  verbs: {_flow(rule.verbs)}\n"
         for rule in rules
     )
 

@@ -211,9 +211,15 @@ class Rig:
         body = {"apiVersion": "v1", "kind": "Pod", **template}
         await self.sandbox.client.request("POST", PODS.path("shop"), body=body)
         await self.set_pod(name, address=address, is_ready=True)
-        router = await self.restart_router(name)
-        text = (await self.get(CONFIG_MAPS, ROUTER))["data"][DOCUMENT_KEY]
-        await router.holder.take(text.encode(), "file")
+        await self.restart_router(name)
+        await self.read_files()
+
+    async def read_files(self) -> None:
+        """Every router looks at the file that its pod mounts."""
+        config_map = await self.find(CONFIG_MAPS, ROUTER)
+        data = (config_map or {}).get("data") or {}
+        for router in self.routers.values() if DOCUMENT_KEY in data else ():
+            await router.holder.take(data[DOCUMENT_KEY].encode(), "file")
 
     async def restart_router(self, name: str) -> RunningRouter:
         """A new life of a pod's router, without a document."""

@@ -8,6 +8,7 @@ import pytest
 
 from switchyard.adapters.resources import DEPLOYMENTS, SERVICES
 from switchyard.adapters.routing.objects_access import CONFIG_MAPS
+from switchyard.adapters.routing.router_key import Token
 from switchyard.core.routing.document import Comparator
 from switchyard.core.routing.plan import Feature, Share, Target
 from switchyard.core.routing.router_objects import select_routers
@@ -389,6 +390,7 @@ def test_the_key_is_made_once_and_nothing_secret_stands_beside_the_workload() ->
         assert await other.apply(rig.plan(2, rest(20))) == Applied()
         assert await read_key(rig) == key
         token = await other.key.find_token(rig.plan())
+        assert isinstance(token, Token)
         for resource in (CONFIG_MAPS, DEPLOYMENTS):
             text = str(await rig.get(resource, ROUTER))
             assert token.text not in text
@@ -441,4 +443,3 @@ def test_a_baseline_that_does_not_exist_is_named() -> None:
         await adapter.close()
 
     with_rig(scenario)
-

@@ -1,6 +1,8 @@
 """The rights that the operator uses, as data: the chart's roles are made from it and a test holds them equal.
 
-Nothing is listed that no code asks for: no secrets, no wildcard, no verb on pods or nodes but looking.
+Nothing is listed that no code asks for: no secrets, no wildcard, no verb on pods or nodes but looking. What
+moves traffic by routers of our own needs more; nothing in the operator drives it yet, so these rights stand
+apart and the chart does not grant them.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from switchyard.api import GROUP
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """As in rbac.authorization.k8s.io/v1; `why` is for the reader of the chart."""
+    """As in rbac.authorization.k8s.io/v1; `why` is for the reader of the chart. No names: any."""
 
     api_groups: tuple[str, ...]
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     why: str
+    resource_names: tuple[str, ...] = ()
 
 
 _LOOK = ("list", "watch")
@@ -69,4 +72,20 @@ NAMESPACE_RULES = (
     PolicyRule(
         ("coordination.k8s.io",), ("leases",), ("get", "create", "update"), "one replica acts at a time"
     ),
+)
+
+# For adapters.routing.builtin, on top of CLUSTER_RULES. No watch: what is there is read at each step.
+ROUTING_RULES = (
+    PolicyRule(("",), ("configmaps",), ("get", "create", "patch", "delete"), "what routers are to do"),
+    PolicyRule(
+        ("discovery.k8s.io",), ("endpointslices",), ("list",), "whether anybody behind a Service can answer"
+    ),
+)
+
+# In the operator's own namespace only. A name can't be asked for when an object is made.
+ROUTING_NAMESPACE_RULES = (
+    PolicyRule(
+        ("",), ("secrets",), ("get",), "the key that routers are asked with", ("switchyard-router-key",)
+    ),
+    PolicyRule(("",), ("secrets",), ("create",), "to make that key once"),
 )

@@ -43,7 +43,9 @@ def equals(observed: Any, wanted: Any, defaulted: frozenset[str]) -> bool:
 
 
 def _entries(body: Json) -> Iterable[Json]:
-    entries = [each for each in body["metadata"].get("managedFields") or () if not each.get("subresource")]
+    # `scale` sets a field of the spec; what is written by way of `status` is nobody's wish
+    known = body["metadata"].get("managedFields") or ()
+    entries = [each for each in known if each.get("subresource") != "status"]
     return sorted(entries, key=lambda entry: str(entry.get("time", "")), reverse=True)
 
 

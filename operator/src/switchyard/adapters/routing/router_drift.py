@@ -16,7 +16,6 @@ from switchyard.core.routing.document import RoutingDocument, parse_routing_docu
 from switchyard.core.routing.plan import Drift, Share, TrafficPlan
 from switchyard.core.routing.router_objects import DOCUMENT_KEY, name_router, select_routers
 
-
 _REMOVED = "somebody who removed it, of whom no record is kept"
 
 Json = Mapping[str, Any]
