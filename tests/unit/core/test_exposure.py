@@ -72,7 +72,7 @@ def exposure_of(at: World) -> tuple[str, str, str]:
     return condition(status_of(at, "chat"), "Exposed")
 
 
-def test_a_gateway_gets_a_route_with_one_named_rule_to_the_stable_service():
+def test_a_gateway_gets_a_route_with_one_rule_to_the_stable_service_that_old_crds_take_too():
     (body,) = [
         each.body for each in decision(decide(exposed()), "chat").applies if each.body["kind"] == "HTTPRoute"
     ]
@@ -85,7 +85,6 @@ def test_a_gateway_gets_a_route_with_one_named_rule_to_the_stable_service():
         "hostnames": ["chat.example.com"],
         "rules": [
             {
-                "name": "default",
                 "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
                 "backendRefs": [{"name": "chat", "port": 8000, "weight": 1}],
             }

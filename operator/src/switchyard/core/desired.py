@@ -134,7 +134,7 @@ def build_http_route(
         "parentRefs": [
             each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in exposure.parent_refs
         ],
-        "rules": build_http_route_rules(exposure, Backends(_find_stable_target(workload))),
+        "rules": build_http_route_rules(exposure, Backends(_find_stable_target(workload)), is_named=False),
     }
     if exposure.hostnames:
         spec["hostnames"] = list(exposure.hostnames)

@@ -56,6 +56,14 @@ def test_without_segments_there_is_one_named_rule_for_the_stable_service():
     ]
 
 
+def test_rules_without_names_are_the_same_otherwise():
+    segments = [segment("s", tier="batch"), REST]
+    named = build_http_route_rules(exposed(), BOTH, segments)
+    plain = build_http_route_rules(exposed(), BOTH, segments, is_named=False)
+    assert [{"name": name, **rule} for name, rule in zip(("s", "rest"), plain, strict=True)] == named
+    assert not any("name" in rule for rule in plain)
+
+
 def test_a_segment_by_header_also_comes_first_where_a_later_one_has_a_longer_path():
     segments = [segment("batch", tier="batch"), segment("chat", pathPrefix="/v1/chat"), REST]
     rules = build_http_route_rules(exposed("/v1"), BOTH, segments)

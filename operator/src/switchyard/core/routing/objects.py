@@ -32,21 +32,24 @@ class Backends:
 
 
 def build_http_route_rules(
-    exposure: GatewayExposure, backends: Backends, segments: Sequence[Segment] = _EVERYTHING
+    exposure: GatewayExposure,
+    backends: Backends,
+    segments: Sequence[Segment] = _EVERYTHING,
+    *,
+    is_named: bool = True,
 ) -> list[dict[str, Any]]:
-    """`spec.rules` of an HTTPRoute: a named rule per segment that a request can reach.
+    """`spec.rules` of an HTTPRoute: a rule per segment that a request can reach, named after it.
 
-    Only in force as said where `judge_rule_order` finds no problem.
+    Only in force as said where `judge_rule_order` finds no problem. `is_named` off: for CRDs older than
+    release 1.4 of the Gateway API as well, which know no names of rules.
     """
     planned = plan_rules(exposure.paths, segments).matches
     rules: list[dict[str, Any]] = []
     for segment in segments:
         if not planned.get(segment.name):  # a rule without matches would take everything
             continue
-        rule: dict[str, Any] = {
-            "name": segment.name,
-            "matches": [_write_path_match(each) for each in planned[segment.name]],
-        }
+        rule: dict[str, Any] = {"name": segment.name} if is_named else {}
+        rule["matches"] = [_write_path_match(each) for each in planned[segment.name]]
         if backends.mirror is not None and segment.shadow_percent > 0:
             mirror = {"backendRef": _write_backend(backends.mirror), **_write_share(segment.shadow_percent)}
             rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
