@@ -159,7 +159,9 @@ class Stage:
                 is_over.set()
 
 
-def play(way: str, scenario: Callable[[Stage], Awaitable[None]], *, without: str = "") -> None:
+def play(
+    way: str, scenario: Callable[[Stage], Awaitable[None]], *, without: str = "", fleet: Any = None
+) -> None:
     """Run a scenario. `without`: features that the gateway's class does not have."""
 
     async def main(scene: Scene) -> None:
@@ -182,7 +184,7 @@ def play(way: str, scenario: Callable[[Stage], Awaitable[None]], *, without: str
         finally:
             await connection.close()
 
-    run(main, way)
+    run(main, way, fleet=fleet)
 
 
 async def open_gateway(scene: Scene, way: str, without: str) -> str:

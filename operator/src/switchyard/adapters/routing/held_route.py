@@ -21,7 +21,6 @@ from switchyard.adapters.resources import SERVICES, WORKLOADS, Resource
 from switchyard.adapters.routing.ownership import CUTOVER_MANAGER
 from switchyard.adapters.routing.reachable import count_ready_endpoints
 from switchyard.adapters.routing.route_drift import (
-    TRAFFIC_VERSION,
     carries,
     find_drift,
     find_lag,
@@ -43,6 +42,7 @@ from switchyard.core.holding import find_holder
 from switchyard.core.routing.document import DEFAULT_SEGMENT, Segment
 from switchyard.core.routing.plan import RouteState, Support, Target, TrafficPlan
 from switchyard.core.routing.precautions import Readiness, hold_back
+from switchyard.core.routing.router_objects import TRAFFIC_VERSION
 from switchyard.core.routing.samples import Samples
 from switchyard.core.world import Unreadable
 from switchyard.engine.ports import Conflict, Denied, Failed

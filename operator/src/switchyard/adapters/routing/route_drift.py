@@ -15,8 +15,7 @@ from switchyard.adapters.routing.route_form import Json, RouteForm
 from switchyard.api.labels import TRAFFIC_HELD_BY
 from switchyard.core.holding import find_holder
 from switchyard.core.routing.plan import Drift, Share, TrafficPlan
-
-TRAFFIC_VERSION = "switchyard.dev/traffic-version"
+from switchyard.core.routing.router_objects import TRAFFIC_VERSION
 
 
 def find_version(route: Json) -> int | None:

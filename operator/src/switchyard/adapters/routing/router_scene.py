@@ -105,7 +105,7 @@ class RouterSight:
         token = await self.key.find_token(plan)
         if not isinstance(token, Token):
             raise Halt(token)
-        bodies = await self.objects.list_pods(plan.namespace, select_routers(plan.workload))
+        bodies = await self.objects.list_pods(plan.namespace, select_routers(plan.workload, self.form.part))
         port = self.form.find_admin_port(plan.baseline.port)
         return RouterPods(self.admin, project_router_pods(bodies), port, token)
 

@@ -21,6 +21,7 @@ from switchyard.core.routing.document import RoutingDocument
 from switchyard.core.routing.plan import TrafficPlan
 
 ROUTER, COMPARATOR = "router", "comparator"  # parts of a workload: in the users' path, and behind a mirror
+COMPARATOR_OF = "switchyard.dev/comparator-of"  # label; value: the workload
 DOCUMENT_KEY = "router.json"
 TRAFFIC_VERSION = "switchyard.dev/traffic-version"
 _MOUNT = "/etc/switchyard/router"
@@ -58,8 +59,13 @@ def name_router(workload: str, part: str = ROUTER) -> str:
 
 
 def select_routers(workload: str, part: str = ROUTER) -> dict[str, str]:
-    """The labels by which router pods of a workload are found."""
-    return {labels.WORKLOAD: label_value(workload), labels.COMPONENT: part}
+    """The labels by which router pods of a workload are found.
+
+    A comparator's have not the workload's own label: no user waits for one, so one that is not ready must not
+    take the only disruption that the workload's budget allows.
+    """
+    key = COMPARATOR_OF if part == COMPARATOR else labels.WORKLOAD
+    return {key: label_value(workload), labels.COMPONENT: part}
 
 
 def build_config_map(
