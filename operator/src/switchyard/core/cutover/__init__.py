@@ -1,0 +1,1 @@
+"""Moving a live workload: evidence, gates and the machine. Pure."""
