@@ -8,7 +8,6 @@ from dataclasses import replace
 from switchyard.adapters.resources import DEPLOYMENTS, HTTP_ROUTES, PODS, SERVICES
 from switchyard.adapters.routing.admin_client import AdminClient
 from switchyard.adapters.routing.comparator import ReplayComparator
-from switchyard.adapters.routing.gateway_api import GatewayApiRouter
 from switchyard.adapters.routing.objects_access import CONFIG_MAPS, ObjectsAccess
 from switchyard.adapters.routing.reachable import ENDPOINT_SLICES
 from switchyard.adapters.routing.router_key import RouterKey
@@ -21,7 +20,7 @@ from switchyard.sandbox.cluster.fleet import read_fleet
 
 from .gateway_scene import is_plausible
 from .route_rig import BASELINE, CANDIDATE, COMPARATOR
-from .test_routing_traffic import Stage, play
+from .test_routing_traffic import WAYS, Stage, by_every_way, play
 from .test_sandbox_cluster import until
 
 PORT = 8000
@@ -37,7 +36,7 @@ class Bench:
         access = ObjectsAccess(stage.connection)
         key = RouterKey(stage.connection, "default")
         self.comparator = ReplayComparator(access, key, admin, FORM)
-        self.router = GatewayApiRouter(stage.connection, self.comparator)
+        self.router = WAYS[stage.way](stage.connection, self.comparator)  # type: ignore[call-arg]
 
     def plan(self, version: int, shadow_percent: float, candidate_percent: float = 0) -> TrafficPlan:
         segment = Segment(name="default", shadow_percent=shadow_percent, candidate_percent=candidate_percent)
@@ -93,7 +92,7 @@ class Bench:
         ]
 
 
-def compare(scenario: Callable[[Bench], Awaitable[None]]) -> None:
+def compare(scenario: Callable[[Bench], Awaitable[None]], way: str = "gateway-api") -> None:
     async def main(stage: Stage) -> None:
         for name in (BASELINE, CANDIDATE):
             ports = {"spec": {"ports": [{"name": "http", "port": PORT, "protocol": "TCP"}]}}
@@ -106,10 +105,11 @@ def compare(scenario: Callable[[Bench], Awaitable[None]]) -> None:
         finally:
             await admin.close()
 
-    play("gateway-api", main, fleet=read_fleet([{"name": "cpu", "nodes": 1}]))
+    play(way, main, fleet=read_fleet([{"name": "cpu", "nodes": 1}]))
 
 
-def test_copies_are_counted_asked_of_both_arms_and_compared_and_users_see_nothing_of_it() -> None:
+@by_every_way
+def test_copies_are_counted_asked_of_both_arms_and_compared_and_users_see_nothing_of_it(way: str) -> None:
     async def scenario(bench: Bench) -> None:
         plan = bench.plan(1, 40)
         await bench.apply(plan)
@@ -117,11 +117,14 @@ def test_copies_are_counted_asked_of_both_arms_and_compared_and_users_see_nothin
             plan, waiting_for="a first copy: 40 % are asked for, and none has arrived"
         )
         assert state.version == 1
+        if way == "istio":
+            await until(bench.stage.is_in_table)
         answers = await bench.stage.ask(300)
         assert set(answers) == {(200, f"{BASELINE} hi".encode())}
         state = await bench.state_of(plan)
         assert state.shares["default"].shadow_percent == 40
-        copies = bench.stage.scene.counts.mirrors("HTTPRoute default/chat default")
+        kind = "HTTPRoute" if way == "gateway-api" else "VirtualService"
+        copies = bench.stage.scene.counts.mirrors(f"{kind} default/chat default")
         sent = copies[f"default/{COMPARATOR}:{PORT}"]["sent"]
         assert is_plausible(sent, 300, 0.4)
         segment = await bench.read(plan, sent)
@@ -134,8 +137,10 @@ def test_copies_are_counted_asked_of_both_arms_and_compared_and_users_see_nothin
         assert pairs.scores["exact"].candidate.mismatches == sent  # each arm answers with its own name
         assert bench.stage.seen(CANDIDATE) == sent
         assert bench.stage.seen(BASELINE) == 300 + sent
+        hosts = {each.headers["Host"] for each in bench.stage.upstreams[CANDIDATE].seen}
+        assert hosts == {"chat.example.com"}  # without the suffix that Envoy gives to copies
 
-    compare(scenario)
+    compare(scenario, way)
 
 
 def test_what_must_not_be_asked_twice_ends_in_the_comparator() -> None:
