@@ -17,8 +17,8 @@ ROUTE_KINDS = frozenset({HTTP_ROUTE, VIRTUAL_SERVICE})
 _MISSING = {
     HTTP_ROUTE: "the operator finds no HTTPRoutes (gateway.networking.k8s.io/v1): install the CRDs of the "
     "Gateway API, let the operator's role list httproutes, or leave out spec.exposure",
-    VIRTUAL_SERVICE: "the operator finds no VirtualServices (networking.istio.io/v1): install Istio 1.22 or later, let "
-    "the operator's role list virtualservices, or leave out spec.exposure",
+    VIRTUAL_SERVICE: "the operator finds no VirtualServices (networking.istio.io/v1): install Istio 1.22 or "
+    "later, let the operator's role list virtualservices, or leave out spec.exposure",
 }
 
 
