@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+from switchyard.adapters.connection import Connection
+from switchyard.adapters.rbac import CLUSTER_RULES, ROUTING_NAMESPACE_RULES, ROUTING_RULES
 from switchyard.adapters.resources import DEPLOYMENTS, HTTP_ROUTES, PODS, SERVICES
 from switchyard.adapters.routing.admin_client import AdminClient
 from switchyard.adapters.routing.comparator import ReplayComparator
@@ -33,10 +36,14 @@ class Bench:
 
     def __init__(self, stage: Stage, admin: AdminClient) -> None:
         self.stage = stage
-        access = ObjectsAccess(stage.connection)
-        key = RouterKey(stage.connection, "default")
-        self.comparator = ReplayComparator(access, key, admin, FORM)
-        self.router = WAYS[stage.way](stage.connection, self.comparator)  # type: ignore[call-arg]
+        self.admin = admin
+        self.use(stage.connection)
+
+    def use(self, connection: Connection) -> None:
+        """Go another way to the API server."""
+        key = RouterKey(connection, "default")
+        self.comparator = ReplayComparator(ObjectsAccess(connection), key, self.admin, FORM)
+        self.router = WAYS[self.stage.way](connection, self.comparator)  # type: ignore[call-arg]
 
     def plan(self, version: int, shadow_percent: float, candidate_percent: float = 0) -> TrafficPlan:
         segment = Segment(name="default", shadow_percent=shadow_percent, candidate_percent=candidate_percent)
@@ -141,6 +148,55 @@ def test_copies_are_counted_asked_of_both_arms_and_compared_and_users_see_nothin
         assert hosts == {"chat.example.com"}  # without the suffix that Envoy gives to copies
 
     compare(scenario, way)
+
+
+@by_every_way
+def test_a_cutover_asks_for_no_right_that_the_chart_does_not_give(way: str) -> None:
+    asked: set[tuple[str, str, str]] = set()
+
+    @dataclass
+    class Recording:
+        connection: Connection
+
+        async def request(self, method: str, path: str, **more: Any) -> Any:
+            answer = await self.connection.request(method, path, **more)
+            root, rest = path.lstrip("/").split("/", 1)
+            group, rest = rest.split("/", 1) if root == "apis" else ("", rest)
+            words = rest.split("/")[1:]
+            resource, *name = words[2:] if words[0] == "namespaces" else words
+            verb = {"PATCH": "patch", "POST": "create", "DELETE": "delete"}.get(
+                method, "get" if name else "list"
+            )
+            asked.add((group, resource, verb))
+            if method == "PATCH" and getattr(answer, "status", 0) == 201:
+                asked.add((group, resource, "create"))
+            return answer
+
+    async def scenario(bench: Bench) -> None:
+        recording: Any = Recording(bench.stage.connection)
+        bench.use(recording)
+        plan = bench.plan(1, 50)
+        await bench.router.supports(plan)
+        await bench.apply(plan)
+        await bench.router.observe(plan)
+        await bench.router.read_samples(plan)
+
+        async def is_released() -> bool:
+            return await bench.router.release(plan, CANDIDATE) == Applied()
+
+        await until(is_released)
+
+    compare(scenario, way)
+    rules = (*CLUSTER_RULES, *ROUTING_RULES, *ROUTING_NAMESPACE_RULES)
+    granted = {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule.api_groups
+        for resource in rule.resources
+        for verb in rule.verbs
+    }
+    assert asked
+    assert asked <= granted
 
 
 def test_what_must_not_be_asked_twice_ends_in_the_comparator() -> None:

@@ -224,18 +224,29 @@ class HeldRoute(ABC):
         return answer.body if answer.is_success else refusal_of(answer)
 
     async def _find_exposure(self, plan: TrafficPlan) -> Exposure | Refused:
-        body = await self._get(WORKLOADS, plan.namespace, plan.workload)
-        if not isinstance(body, Mapping):
-            return body
-        found = project_workload(body)
+        name = f"InferenceWorkload {plan.namespace}/{plan.workload}"
+        # a list of one: the operator may list workloads, and has no other use for a right to get them
+        answer = await self.connection.request(
+            "GET",
+            WORKLOADS.path(plan.namespace),
+            query={"fieldSelector": f"metadata.name={plan.workload}"},
+        )
+        if not isinstance(answer, Answer):
+            return answer
+        if not answer.is_success:
+            return refusal_of(answer)
+        bodies = answer.body.get("items") or ()
+        if not bodies:
+            return Denied(404, f"{name} is absent")
+        found = project_workload(bodies[0])
         if isinstance(found, Unreadable):
-            return Denied(422, f"InferenceWorkload {plan.namespace}/{plan.workload}: {found.problem}")
+            return Denied(422, f"{name}: {found.problem}")
         exposure = found.spec.exposure
         if exposure is None or getattr(exposure, self.form.exposure) is None:
             return Denied(
                 422,
-                f"InferenceWorkload {plan.namespace}/{plan.workload}: spec.exposure.{self.form.exposure} is "
-                "absent, and the route that it asks for with it: give it, or the cutover router: builtin",
+                f"{name}: spec.exposure.{self.form.exposure} is absent, and the route that it asks for with "
+                "it: give it, or the cutover router: builtin",
             )
         return exposure
 
