@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from switchyard.core.routing.router_objects import RouterForm
 from switchyard.engine.settings import SettingsError, parse_settings
 
 QUERY = 'sum(rate(x{namespace="{namespace}",app="{workload}"}[{window}]))'
@@ -34,7 +35,23 @@ def test_everything_can_be_set() -> None:
             "metricTemplates": [{"name": "gateway", "query": QUERY, "unit": "requestsPerMinute"}],
             "signalInterval": "10s",
             "prices": {"source": "costs"},
+            "router": {
+                "image": "registry.example.com/switchyard:1",
+                "replicas": 3,
+                "workers": 0,
+                "resources": {"requests": {"cpu": "2"}, "limits": {}},
+                "drainDelay": "0s",
+                "grace": "1h",
+            },
         }
+    )
+    assert settings.router.build_form() == RouterForm(
+        image="registry.example.com/switchyard:1",
+        replicas=3,
+        workers=0,
+        resources={"requests": {"cpu": "2"}, "limits": {}},
+        drain_delay_seconds=0.0,
+        grace_seconds=3600.0,
     )
     assert settings.signal_interval.seconds == 10.0
     assert [source.interval and source.interval.seconds for source in settings.metric_sources] == [30.0, None]
@@ -80,6 +97,12 @@ def test_everything_can_be_set() -> None:
         ({"metricTemplates": [{"name": "t", "query": "sum(x)"}]}, "metricTemplates[0].query", "{namespace}"),
         ({"metricTemplates": [TEMPLATE, TEMPLATE]}, "metricTemplates", "given twice: t"),
         ({"metricTemplates": [{**TEMPLATE, "unit": "dollars"}]}, "metricTemplates[0].unit", "requestsPer"),
+        ({"router": {"grace": "10s"}}, "router", "more than drainDelay (10s)"),
+        ({"router": {"grace": "61m"}}, "router", "at most 1h"),
+        ({"router": {"replicas": 0}}, "router.replicas", "greater than or equal to 1"),
+        ({"router": {"resources": {"limits": {"memory": "lots"}}}}, "router.resources.limits.memory", "24Gi"),
+        ({"router": {"image": "a b"}}, "router.image", "a b"),
+        ({"router": {"imag": "x"}}, "router.imag", "no such setting"),
         ({"prices": {"source": "other"}}, "prices", "metricSources has no other; there are: none"),
         (
             {

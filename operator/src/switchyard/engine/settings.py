@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
-from switchyard.api import Duration
+from switchyard.api import Duration, Quantity
+from switchyard.core.routing.router_objects import RouterForm
 from switchyard.engine.query_templates import judge_template
 
 # Whoever controls what answers here controls credentials of the machine (cloud metadata services).
@@ -96,6 +105,47 @@ class Prices(_Section):
     source: _Name
 
 
+class RouterResources(_Section):
+    """What a router pod asks for and may take, as in a container: quantities by resource."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=8)] = {
+        "cpu": Quantity("250m"),
+        "memory": Quantity("256Mi"),
+    }
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=8)] = {"memory": Quantity("1Gi")}
+
+
+class Routers(_Section):
+    """How the pods are made that carry a workload's traffic while it is cut over."""
+
+    image: Annotated[str, Field(max_length=512, pattern=r"^\S*$")] = ""  # that of the operator
+    replicas: Annotated[int, Field(ge=1, le=32)] = 2
+    workers: Annotated[int, Field(ge=0, le=64)] = 1  # processes per pod, 0 for one per CPU
+    resources: RouterResources = RouterResources()
+    drain_delay: Duration = Duration("10s")  # how long a pod that ends still takes connections
+    grace: Duration = Duration("5m")  # how long requests under way may take then, that delay included
+
+    @model_validator(mode="after")
+    def _judge_end(self) -> Self:
+        if not self.drain_delay.seconds < self.grace.seconds <= 3600:
+            raise ValueError(f"grace: give more than drainDelay ({self.drain_delay}) and at most 1h")
+        return self
+
+    def build_form(self) -> RouterForm:
+        """The form of router pods."""
+        return RouterForm(
+            image=self.image,
+            replicas=self.replicas,
+            workers=self.workers,
+            resources={
+                "requests": dict(self.resources.requests),
+                "limits": dict(self.resources.limits),
+            },
+            drain_delay_seconds=self.drain_delay.seconds,
+            grace_seconds=self.grace.seconds,
+        )
+
+
 class OperatorSettings(_Section):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     price_max_age_days: Annotated[int, Field(ge=1, le=3650)] = 90
@@ -106,6 +156,7 @@ class OperatorSettings(_Section):
     signal_interval: Duration = Duration("15s")
     advice_interval: Duration = Duration("30s")
     prices: Prices | None = None
+    router: Routers = Routers()
 
     @field_validator("resync", "advice_interval")
     @classmethod
@@ -157,6 +208,8 @@ def parse_settings(document: Any) -> OperatorSettings:
 def _sentence(problem: Any) -> str:
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problem["loc"]).lstrip(".")
     if problem["type"] == "extra_forbidden":
+        if len(problem["loc"]) > 1:
+            return f"{path}: no such setting"
         known = ", ".join(to_camel(name) for name in OperatorSettings.model_fields)
         return f"{path}: no such setting; at the top there are {known}"
     if problem["type"] == "missing":
