@@ -79,7 +79,7 @@ def _is_stale(status: Json, generation: int) -> bool:
     """True when all that is said was said of an older generation."""
     stated = [status.get("observedGeneration")]
     stated += [each.get("observedGeneration") for each in _listed(status.get("conditions"))]
-    known = [int(each) for each in stated if each not in (None, "")]  # may be text: int64 as JSON
+    known = [int(each) for each in stated if str(each).isdecimal()]  # may be text: int64 as JSON
     return bool(known) and max(known) < generation
 
 
