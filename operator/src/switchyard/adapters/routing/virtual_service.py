@@ -79,7 +79,7 @@ def _is_stale(status: Json, generation: int) -> bool:
     """True when all that is said was said of an older generation."""
     stated = [status.get("observedGeneration")]
     stated += [each.get("observedGeneration") for each in _listed(status.get("conditions"))]
-    known = [int(each) for each in stated if str(each).isdecimal()]  # may be text: int64 as JSON
+    known = [int(text) for each in stated if (text := str(each)).isdecimal()]  # number or text: int64 in JSON
     return bool(known) and max(known) < generation
 
 
