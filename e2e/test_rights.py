@@ -8,15 +8,6 @@ from e2e.installation import Operator, rendered
 from e2e.objects import condition, pool, workload
 from e2e.scene import Scene
 
-# Asked for by the adapters that move traffic (adapters/routing) while a cutover runs.
-BY_CUTOVERS = {
-    Right("gateway.networking.k8s.io", plural, verb)
-    for plural in ("gateways", "gatewayclasses")
-    for verb in ("get", "list")
-} | {
-    Right("networking.istio.io", "destinationrules", verb)
-    for verb in ("get", "list", "watch", "create", "patch", "delete")
-}
 # Asked for by admission (OwnerReferencesPermissionEnforcement), never by a request of ours.
 BY_ADMISSION = {Right("switchyard.dev", "inferenceworkloads/finalizers", "update")}
 
@@ -84,7 +75,7 @@ def test_the_operator_is_never_refused_and_uses_every_right(scene: Scene, operat
 
     assert operator.audit.forbidden == []
     granted = {right for right in _granted() if right.group not in absent}
-    unused = granted - operator.audit.used - BY_ADMISSION - BY_CUTOVERS
+    unused = granted - operator.audit.used - BY_ADMISSION
     assert unused == set(), "rights that the operator holds and did not use"
 
 

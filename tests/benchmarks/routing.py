@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _NAME = "routing"
 _RATES = (200, 500, 1000)
 _SHADOWS = (0, 20, 100)
 _CONNECTIONS = 32
+_STATUS = "/status"
 _ANSWER = json.dumps({"choices": [{"text": "word " * 80}], "usage": {"completion_tokens": 80}})
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -79,11 +81,13 @@ def _measure(bench: _Bench) -> list[Figure]:
                 with _run_proxy(bench, kind, backend.port, percent) as proxy:
                     title = f"{kind}, {percent} % shadow"
                     figures += _added(bench.scale, title, proxy, direct)
-                    before = read_usage(proxy.pid).cpu_seconds
+                    before, served = read_usage(proxy.pid).cpu_seconds, _count_served(backend.port)
                     most = _load(bench.scale, proxy.port, 0)
                     used = read_usage(proxy.pid)
                     per_core[kind] = most["answered"] / max(used.cpu_seconds - before, 0.01)
+                    copies = (_count_served(backend.port) - served) / most["answered"] - 1
                     figures += [
+                        _figure(f"{title}: copies per user's request as fast as it goes", copies, "ratio"),
                         _figure(f"{title}: users' requests per CPU second", per_core[kind], "1/s"),
                         _figure(f"{title}: memory", used.resident_mib, "MiB"),
                     ]
@@ -168,7 +172,18 @@ def _run_nginx(bench: _Bench, name: str, locations: str, core: int | None = None
 
 
 def _answer_location() -> str:
-    return f"server {{ listen 127.0.0.1:PORT; location / {{ default_type application/json; return 200 '{_ANSWER}'; }} }}"
+    return f"""
+    server {{ listen 127.0.0.1:PORT;
+      location / {{ default_type application/json; return 200 '{_ANSWER}'; }}
+      location = {_STATUS} {{ stub_status; }} }}"""
+
+
+def _count_served(port: int) -> int:
+    """How many requests the backend has answered, whoever asked."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        f"http://127.0.0.1:{port}{_STATUS}", timeout=10
+    ) as answer:
+        return int(answer.read().split()[9])
 
 
 def _mirrored(backend: int, percent: int) -> str:

@@ -55,15 +55,8 @@ CLUSTER_RULES = (
         "the routes that exposures by Gateways ask for",
     ),
     PolicyRule(
-        ("gateway.networking.k8s.io",),
-        ("gatewayclasses", "gateways"),
-        ("get", "list"),
-        "what a Gateway can do for a cutover",
-    ),
-    PolicyRule(
         ("networking.istio.io",), ("virtualservices",), _KEEP, "the routes that exposures by Istio ask for"
     ),
-    PolicyRule(("networking.istio.io",), ("destinationrules",), _KEEP, "the arms of a cutover in Istio"),
     PolicyRule(("",), ("events",), ("create", "patch"), "transitions, counted"),
 )
 
@@ -74,8 +67,11 @@ NAMESPACE_RULES = (
     ),
 )
 
-# For adapters.routing.builtin, on top of CLUSTER_RULES. No watch: what is there is read at each step.
+# For adapters.routing, on top of CLUSTER_RULES. No watch: what is there is read at each step.
 ROUTING_RULES = (
+    PolicyRule(
+        ("gateway.networking.k8s.io",), ("gatewayclasses", "gateways"), ("get",), "what a Gateway can do"
+    ),
     PolicyRule(("",), ("configmaps",), ("get", "create", "patch", "delete"), "what routers are to do"),
     PolicyRule(
         ("discovery.k8s.io",), ("endpointslices",), ("list",), "whether anybody behind a Service can answer"

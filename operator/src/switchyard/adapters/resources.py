@@ -46,7 +46,6 @@ GATEWAY_CLASSES = Resource(
     "gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", is_namespaced=False
 )
 VIRTUAL_SERVICES = Resource("networking.istio.io", "v1", "virtualservices", "VirtualService")
-DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
 EVENTS = Resource("", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
