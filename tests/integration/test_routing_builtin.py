@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from switchyard.adapters.connection import Connection
 from switchyard.adapters.resources import DEPLOYMENTS, SERVICES
 from switchyard.adapters.routing.objects_access import CONFIG_MAPS
 from switchyard.adapters.routing.router_key import Token
@@ -29,6 +32,20 @@ from .builtin_rig import (
 )
 
 NO_POD = "a ready pod of Deployment shop/chat-router: 0 are there"
+
+
+@dataclass
+class Interrupted:
+    """A connection before whose first delete something else happens."""
+
+    connection: Connection
+    before_delete: Callable[[], Awaitable[Any]] | None = None
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        if method == "DELETE" and self.before_delete is not None:
+            happen, self.before_delete = self.before_delete, None
+            await happen()
+        return await self.connection.request(method, path, **more)
 
 
 def test_callers_reach_the_routers_once_each_of_these_has_confirmed_the_plan() -> None:
@@ -307,6 +324,46 @@ def test_what_no_router_can_follow_is_refused_and_the_last_good_document_stays()
         assert (await adapter.observe(good)).version == 1
         assert await adapter.apply(rig.plan(3, rest(30))) == Applied()
         await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_a_first_plan_that_no_router_can_follow_leads_no_caller_anywhere() -> None:
+    async def scenario(rig: Rig) -> None:
+        adapter = rig.adapter()
+        bad = rig.plan(1, rest(20), comparators=(Comparator(type="psychic"),))
+        await adapter.apply(bad)
+        await rig.settle()
+        for name, router in rig.routers.items():
+            await rig.set_pod(name, address=router.address.partition(":")[0], is_ready=False)
+        result = await adapter.apply(bad)
+        assert isinstance(result, Denied)
+        assert "psychic" in result.message
+        assert await rig.points_to() == BASELINE
+        assert isinstance(await adapter.apply(rig.plan(2, rest(20))), Applied)
+        good = await rig.document()
+        assert [router.holder.document for router in rig.routers.values()] == [good, good]
+        await adapter.close()
+
+    with_rig(scenario)
+
+
+def test_routers_that_another_process_engages_meanwhile_are_not_deleted() -> None:
+    async def scenario(rig: Rig) -> None:
+        old, new = rig.plan(1, rest(10)), rig.plan(2, rest(20))
+        slow = Interrupted(rig.connection)
+        adapter, other = await rig.engage(old), rig.adapter()
+        await adapter.release(old, BASELINE)
+        await rig.follow()
+        slow.before_delete = lambda: rig.drive(lambda: other.apply(new))
+        sluggish: Any = slow
+        result = await rig.adapter(sluggish).release(old, BASELINE)
+        assert isinstance(result, Conflict)
+        assert await rig.left() == ["ConfigMap", "Deployment"]
+        assert await rig.points_to() == ROUTER
+        assert (await other.observe(new)).version == 2
+        for each in (adapter, other):
+            await each.close()
 
     with_rig(scenario)
 

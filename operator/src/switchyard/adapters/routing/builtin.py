@@ -6,7 +6,7 @@ Each call reads what is there, writes what can be written now, in this order, an
 
     apply      document ▶ Deployment ▶ document in force in every ready router ▶ stable Service with our mark
     release    document: all to one track ▶ in force ▶ stable Service ▶ its endpoints follow ▶ mark off ▶
-               Deployment and ConfigMap deleted; the pods drain by themselves
+               ConfigMap and Deployment deleted; the pods drain by themselves
 
 A call that was cut off anywhere is continued by the next one, of this process or another: nothing is
 remembered outside the cluster.
@@ -203,15 +203,18 @@ class BuiltinRouter:
         return await self._objects.apply(body, stable, is_version_locked=True)
 
     async def _release(self, plan: TrafficPlan, service: str) -> Applied:
+        name = name_router(plan.workload)
+        # read before the Service: who leads callers to routers again writes it first, and the delete fails
+        config_map = await self._objects.find_own(CONFIG_MAPS, plan, name)
         stable = await self._objects.find(SERVICES, plan.namespace, plan.workload)
         if stable is not None and (find_holder(stable) or is_engaged(plan, stable)):
             waits = await self._give_back(plan, service)
-            if waits:
-                return Applied(waits)
-        for resource in (DEPLOYMENTS, CONFIG_MAPS):
-            found = await self._objects.find_own(resource, plan, name_router(plan.workload))
-            if found is not None and "deletionTimestamp" not in found["metadata"]:
-                await self._objects.delete(resource, found)
+            return Applied(waits) if waits else await self._release(plan, service)
+        if config_map is not None:
+            await self._objects.delete(CONFIG_MAPS, config_map, is_version_locked=True)
+        deployment = await self._objects.find_own(DEPLOYMENTS, plan, name)
+        if deployment is not None:
+            await self._objects.delete(DEPLOYMENTS, deployment)
         return Applied()
 
     async def _give_back(self, plan: TrafficPlan, service: str) -> str:

@@ -102,9 +102,13 @@ class ObjectsAccess:
         )
         return _body_of(answer)
 
-    async def delete(self, resource: Resource, found: Json) -> None:
-        """Delete exactly this object, and in the background what it owns. Raises Halt."""
+    async def delete(self, resource: Resource, found: Json, *, is_version_locked: bool = False) -> None:
+        """Delete exactly this object, and in the background what it owns. Raises Halt.
+
+        `is_version_locked`: a Conflict where anything has written the object since.
+        """
         metadata = found["metadata"]
+        locks = ("uid", "resourceVersion") if is_version_locked else ("uid",)
         answer = await self.connection.request(
             "DELETE",
             resource.path(metadata["namespace"], metadata["name"]),
@@ -112,7 +116,7 @@ class ObjectsAccess:
                 "apiVersion": "v1",
                 "kind": "DeleteOptions",
                 "propagationPolicy": "Background",
-                "preconditions": {"uid": metadata["uid"]},
+                "preconditions": {key: metadata[key] for key in locks},
             },
         )
         if not (isinstance(answer, Answer) and answer.status == 404):
