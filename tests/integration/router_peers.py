@@ -393,6 +393,22 @@ class Router:
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(PATIENCE_SECONDS)
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The loop of the router does nothing: what arrives meanwhile, it finds all at once."""
+        has_begun, is_over = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            has_begun.set()
+            is_over.wait(PATIENCE_SECONDS)
+
+        self.loop.call_soon_threadsafe(stand)
+        assert has_begun.wait(PATIENCE_SECONDS)
+        try:
+            yield
+        finally:
+            is_over.set()
+
     @property
     def port(self) -> int:
         return self.engine.port

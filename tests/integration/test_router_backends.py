@@ -8,6 +8,7 @@ import threading
 import pytest
 from tests.integration.router_peers import (
     OK,
+    PATIENCE_SECONDS,
     Backend,
     ClosedError,
     Router,
@@ -87,16 +88,27 @@ def test_a_backend_scaled_to_zero_and_back_under_load_costs_errors_only_while_it
 
 
 def test_a_connection_that_the_backend_closed_while_idle_is_not_used_again():
+    may_close, has_closed = threading.Semaphore(0), threading.Semaphore(0)
+
     def script(talk: Talk) -> None:
         talk.read_request()
         talk.send(OK)
+        assert may_close.acquire(timeout=PATIENCE_SECONDS)
+        talk.finish_sending()
+        has_closed.release()
 
     with route_to(script) as (router, backend):
         client = router.connect()
-        for n in range(20):
-            assert client.get(method="POST", body=b"x").status == 200
-            wait_until(lambda n=n: backend.talks[n].plug.fileno() == -1, "the backend has closed")
-        assert len(backend.requests) == 20
+        assert client.get(method="POST", body=b"x").status == 200
+        for _ in range(20):
+            wait_until(lambda: router.engine.open_requests == 0)
+            with router.standing_still():
+                client.send(build_request(method="POST", body=b"x"))  # found before the close is
+                may_close.release()
+                assert has_closed.acquire(timeout=PATIENCE_SECONDS)
+            assert client.read_answer().status == 200
+        assert len(backend.requests) == 21
+        may_close.release()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +135,45 @@ def test_a_connection_that_breaks_when_used_again_is_made_up_for_only_where_noth
         assert router.get("/warm").status == 200
         assert router.get("/again", method=method).status == status
         assert seen == ["/again"] * times
+
+
+def test_a_get_whose_answer_broke_in_its_body_is_not_asked_again():
+    def script(talk: Talk) -> None:
+        talk.read_request()
+        talk.send(OK)
+        talk.read_request()
+        talk.send(HEAD + b"Content-Length: 10\r\n\r\nhalf")
+
+    with route_to(script) as (router, backend):
+        assert router.get("/warm").status == 200
+        client = router.connect()
+        client.send(build_request("/broken"))
+        with pytest.raises(ClosedError):
+            client.read_answer()
+        assert backend.targets == ["/warm", "/broken"]
+
+
+def test_poison_that_lies_unread_when_the_next_caller_asks_is_not_given_to_it():
+    may_poison, has_poisoned = threading.Event(), threading.Event()
+
+    def script(talk: Talk) -> None:
+        talk.read_request()
+        talk.send(HEAD + b"Content-Length: 4\r\n\r\ngood")
+        if talk.number == 0:
+            assert may_poison.wait(PATIENCE_SECONDS)
+            talk.send(HEAD + b"Content-Length: 6\r\n\r\npoison")
+            has_poisoned.set()
+            talk.wait_closed()
+
+    with route_to(script) as (router, _):
+        assert router.get().body == b"good"
+        victim = router.connect()
+        wait_until(lambda: router.engine.open_connections == 1)
+        with router.standing_still():
+            victim.send(build_request("/victim"))
+            may_poison.set()
+            assert has_poisoned.wait(PATIENCE_SECONDS)
+        assert victim.read_answer().body == b"good"
 
 
 def test_a_get_is_made_up_for_only_once():

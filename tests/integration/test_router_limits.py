@@ -206,6 +206,65 @@ def test_answers_to_requests_sent_in_advance_wait_for_a_caller_that_reads_nothin
             assert len(client.read_answer().body) == size
 
 
+def test_many_small_answers_wait_for_a_caller_that_reads_nothing(make_loop):
+    size = 60_000
+    answer = HEAD + b"Content-Length: %d\r\n\r\n" % size + b"x" * size
+    with (
+        Backend(answer_always(answer)) as backend,
+        Router(build_document(backend.url), make_loop=make_loop) as router,
+    ):
+        client = router.connect(receive_bytes=1 << 14)
+        client.send(build_request() * 200)
+        wait_until_at_rest(lambda: len(backend.requests))
+        assert len(backend.requests) < 150, "answers pile up that nobody reads"
+        for _ in range(200):
+            assert len(client.read_answer().body) == size
+
+
+def test_a_body_sent_in_advance_waits_outside_while_an_answer_is_due(make_loop):
+    total = 32 << 20
+    may_answer = threading.Event()
+    sent = [0]
+
+    def script(talk: Talk) -> None:
+        talk.read_request()
+        assert may_answer.wait(PATIENCE_SECONDS)
+        talk.send(OK)
+        talk.read_head()
+        count_body(talk, total)
+        talk.send(OK)
+
+    with Backend(script) as backend, Router(build_document(backend.url), make_loop=make_loop) as router:
+        client = router.connect()
+
+        def send() -> None:
+            client.send(build_request())
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % total)
+            while sent[0] < total:
+                client.send(PIECE)
+                sent[0] += len(PIECE)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        at_rest = wait_until_at_rest(lambda: sent[0])
+        may_answer.set()
+        assert [client.read_answer().status for _ in range(2)] == [200, 200]
+        sender.join()
+        assert at_rest < total, "all of it went somewhere"
+
+
+def test_a_caller_that_sends_all_before_it_reads_still_gets_an_early_answer(make_loop):
+    def script(talk: Talk) -> None:
+        talk.read_head()
+        talk.send(b"HTTP/1.1 422 No\r\nContent-Length: 2\r\n\r\nno")
+        talk.wait_closed()
+
+    with Backend(script) as backend, Router(build_document(backend.url), make_loop=make_loop) as router:
+        client = router.connect()
+        client.send(build_request(method="POST", body=b"x" * (8 << 20)))
+        assert client.read_answer().status == 422
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 
@@ -338,11 +397,12 @@ def test_a_head_that_trickles_in_is_ended(sent):
 
 
 def test_the_time_for_a_head_begins_with_its_first_byte():
-    with route_to(limits={"headerTimeoutSeconds": 0.3}) as (router, _):
+    with route_to(limits={"headerTimeoutSeconds": 1}) as (router, _):
         client = router.connect()
         for _ in range(2):
-            time.sleep(0.5)  # longer than a head may take
+            time.sleep(1.2)  # longer than a head may take
             client.send(b"GET / HTTP/1.1\r\n")
+            time.sleep(0.4)  # longer than it takes the router to look
             client.send(b"Host: a\r\n\r\n")
             assert client.read_answer().status == 200
 
