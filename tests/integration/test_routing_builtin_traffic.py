@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from switchyard.adapters.resources import PODS
+from switchyard.adapters.resources import DEPLOYMENTS, PODS
 from switchyard.core.routing.plan import Share
 
-from .builtin_rig import BASELINE, CANDIDATE, batch, rest
+from .builtin_rig import BASELINE, CANDIDATE, ROUTER, batch, rest
 from .builtin_scene import Scene, play
 from .gateway_scene import is_plausible
 from .test_sandbox_cluster import until
@@ -44,6 +44,43 @@ def test_not_one_request_fails_while_callers_are_led_to_the_routers_and_past_the
         assert len(answers.bodies) > 500
         assert min(answers.count(BASELINE), answers.count(CANDIDATE)) > 50
         assert any(body.startswith(b"chat-gpu") for body in answers.bodies[last:])
+
+    play(scenario, monkeypatch)
+
+
+def test_a_long_answer_that_a_router_carries_ends_whole_after_the_release(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(scene: Scene) -> None:
+        may_end, pieces = asyncio.Event(), [b"piece %d " % number for number in range(20)]
+
+        async def stream(request: web.Request, body: bytes) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for piece in pieces:
+                await response.write(piece)
+            await may_end.wait()
+            await response.write(b" says " + body)
+            return response
+
+        plan = scene.plan(1, rest(0))
+        await scene.engage(plan)
+        scene.recorders[BASELINE].answer = stream
+        asking = asyncio.create_task(scene.ask(3))
+
+        async def are_under_way() -> bool:
+            return scene.recorders[BASELINE].count() == 3
+
+        await until(are_under_way)
+        await scene.release(plan, BASELINE)
+        deployments = await scene.sandbox.client.request("GET", DEPLOYMENTS.path("shop"))
+        assert ROUTER not in {each["metadata"]["name"] for each in deployments["items"]}
+        assert not asking.done()
+        may_end.set()
+        answers = await asking
+        assert answers.failures == []
+        assert {*answers.bodies} == {b"".join(pieces) + b" says hi"}
+        await until(scene.has_no_router)
 
     play(scenario, monkeypatch)
 
