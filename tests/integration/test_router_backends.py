@@ -137,6 +137,23 @@ def test_a_connection_that_breaks_when_used_again_is_made_up_for_only_where_noth
         assert seen == ["/again"] * times
 
 
+def test_a_get_with_chunks_is_not_made_up_for_since_its_body_is_gone():
+    seen: list[str] = []
+
+    def script(talk: Talk) -> None:
+        talk.read_request()
+        talk.send(OK)
+        seen.append(talk.read_head().target)
+        talk.reset()
+
+    with route_to(script) as (router, _):
+        assert router.get("/warm").status == 200
+        client = router.connect()
+        client.send(b"GET /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        assert client.read_answer().status == 502
+        assert seen == ["/chunks"]
+
+
 def test_a_get_whose_answer_broke_in_its_body_is_not_asked_again():
     def script(talk: Talk) -> None:
         talk.read_request()
