@@ -21,7 +21,7 @@ class NotingTransport:
     """Takes what is written; pauses and ends when told."""
 
     def __init__(self) -> None:
-        self.written = b""
+        self.writes: list[bytes] = []
         self.is_reading = True
         self.end = ""
         self.plugs = socket.socketpair()
@@ -35,7 +35,7 @@ class NotingTransport:
         return 1
 
     def write(self, data: bytes) -> None:
-        self.written += data
+        self.writes.append(data)
 
     def write_eof(self) -> None: ...
 
@@ -183,6 +183,27 @@ def test_a_tunnel_that_is_let_go_delivers_and_an_answer_that_is_abandoned_does_n
     run(loop, check)
 
 
+def test_a_head_leaves_with_the_body_that_came_along_and_alone_where_none_did(loop, transport):
+    def check() -> None:
+        back = open_back(transport, [])
+        back.begin(Sink(), b"head ")
+        assert transport.writes == []
+        back.write(b"body")
+        back.end_request()
+        assert transport.writes == [b"head body"]
+        back.data_received(ANSWER)
+        back.begin(Sink(), b"second")
+        back.flush()
+        back.flush()
+        assert transport.writes == [b"head body", b"second"]
+        back.write(b"x" * 100_000)
+        back.begin(Sink(), b"third")
+        back.write(b"x" * 100_000)
+        assert transport.writes[-2:] == [b"third", b"x" * 100_000], "a large body is not copied"
+
+    run(loop, check)
+
+
 def test_an_answer_in_tiny_chunks_is_handed_over_in_one_piece(loop, transport):
     def check() -> None:
         back, sink = open_back(transport, []), Sink()
@@ -247,7 +268,7 @@ def test_a_body_that_turns_out_bad_takes_back_what_was_passed_on(loop, transport
         front.data_received(head + b"1\r\nx\r\n")
         front.data_received(b"zz\r\n")
         assert (host.handlers[0].is_lost, host.handlers[0].is_ended, host.refused) == (True, False, [400])
-        assert transport.written.startswith(b"HTTP/1.1 400 ")
+        assert transport.writes[0].startswith(b"HTTP/1.1 400 ")
         front.abort()
 
     run(loop, check)

@@ -170,6 +170,7 @@ class Exchange:
         if incoming.is_complete:
             back.end_request()
         else:
+            self._loop.call_soon(back.flush)  # what came along of the body is told before
             self._front.ask_for_body(incoming)
 
     def request_body(self, data: bytes) -> None:

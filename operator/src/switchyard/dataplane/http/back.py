@@ -20,6 +20,7 @@ _IDLE_SECONDS = 4.0
 # A Service spreads connections, not requests: new pods get their share as old connections end.
 _AGE_SECONDS = 30.0
 _WRITE_BUFFER_BYTES = 256 << 10
+_JOINED_BYTES = 64 << 10
 _LINGER_SECONDS = 5.0
 _SMALL_READ_BYTES = 32 << 10
 _UNUSED_BYTES = 256 << 10  # of heads, trailers and chunk extensions, between two pieces of a body
@@ -61,6 +62,7 @@ class BackConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
+        self._unsent = b""  # the head of a request, until there is something of its body
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._headers: list[tuple[bytes, bytes]] = []
@@ -259,7 +261,10 @@ class BackConnection(asyncio.Protocol):
     def begin(
         self, sink: Sink, head: bytes, *, is_head_request: bool = False, may_upgrade: bool = False
     ) -> None:
-        """Send the head of a request; its answer goes to `sink`."""
+        """Take the head of a request; its answer goes to `sink`.
+
+        The head leaves with what is written next, or by `flush`: one packet is read in one go.
+        """
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._reason, self._pieces = [], b"", []
@@ -271,16 +276,27 @@ class BackConnection(asyncio.Protocol):
         self._is_kept = True
         self.reuses += 1
         self.last_byte_at = time.monotonic()
-        self.write(head)
+        self._unsent = head
 
     def write(self, data: bytes) -> None:
         """Send more of the request, or of a tunnel."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        head, self._unsent = self._unsent, b""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if head and len(data) > _JOINED_BYTES:
+            self._transport.write(head)
+            head = b""
+        self._transport.write(head + data if head else data)
+
+    def flush(self) -> None:
+        """Send a head that no body came for yet."""
+        if self._unsent:
+            self.write(b"")
 
     def end_request(self) -> None:
         """All of the request has been sent."""
         self._is_request_sent = True
+        self.flush()
 
     def pause(self) -> None:
         """Take no more of the answer for now."""
