@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from switchyard.core.routing.document import BASELINE, RoutingDocument, Segment
-from switchyard.core.routing.matching import choose_arm, find_segment, is_shadowed, may_repeat
+from switchyard.core.routing.matching import choose_arm, find_caller, find_segment, is_shadowed, may_repeat
 from switchyard.dataplane.duplicate import Duplicate, Shadows
 from switchyard.dataplane.exchange import Answer, Body, Failure, Headers, Request, Timing
 from switchyard.dataplane.http.back import BackConnection
@@ -87,7 +87,7 @@ class Exchange:
         )
         given = incoming.fields.get("x-request-id", "").encode("latin-1")
         self._request_id = given if is_sane_id(given) else os.urandom(16).hex().encode()
-        self._caller = _read_caller(self._segment, incoming.fields) or self._request_id.decode()
+        self._caller = find_caller(self._segment, incoming.fields) or self._request_id.decode()
         self._arm: Arm = choose_arm(self._segment, self._caller)
         self._back: BackConnection | None = None
         self._give_up: Callable[[], None] | None = None
@@ -420,17 +420,3 @@ class Exchange:
         if duplicate is not None:
             duplicate.settle(answer)
         self._core.exchange_ended(self)
-
-
-def _read_caller(segment: Segment, fields: dict[str, str]) -> str:
-    """The value by which a caller sticks to an arm; empty where there is none."""
-    sticky = segment.sticky
-    if sticky is None:
-        return ""
-    if sticky.header is not None:
-        return fields.get(sticky.header.lower(), "")
-    for part in fields.get("cookie", "").split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == sticky.cookie:
-            return value
-    return ""

@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchyard.core.routing.document import Arm, Arms, Exclusion, Match, RoutingDocument, Segment, Shadow
+from switchyard.core.routing.document import (
+    Arm,
+    Arms,
+    Exclusion,
+    Match,
+    RoutingDocument,
+    Segment,
+    Shadow,
+    Stickiness,
+)
 from switchyard.core.routing.matching import (
     choose_arm,
     draw,
+    find_caller,
     find_segment,
     is_noise_sampled,
     is_shadowed,
@@ -95,3 +105,18 @@ def test_a_draw_is_the_same_in_every_release():
 def test_what_must_not_be_asked_twice_is_not(method, path, expected):
     rules = (Exclusion(path_prefix="/v1/files"), Exclusion(method="POST", path_prefix="/admin"))
     assert may_repeat(Shadow(exclude=rules), method, path) is expected
+
+
+@pytest.mark.parametrize(
+    ("sticky", "headers", "expected"),
+    [
+        (None, {"x-session": "a"}, ""),
+        (Stickiness(header="X-Session"), {"x-session": "a"}, "a"),
+        (Stickiness(header="x-session"), {}, ""),
+        (Stickiness(cookie="sid"), {"cookie": "theme=dark; sid=42; sid=43"}, "42"),
+        (Stickiness(cookie="sid"), {"cookie": "mysid=1; sid"}, ""),
+        (Stickiness(cookie="sid"), {}, ""),
+    ],
+)
+def test_a_caller_is_known_by_its_header_or_cookie(sticky, headers, expected):
+    assert find_caller(Segment(name="s", sticky=sticky), headers) == expected

@@ -50,6 +50,20 @@ def has_prefix(path: str, prefix: str) -> bool:
     return path == plain or path.startswith(f"{plain}/")
 
 
+def find_caller(segment: Segment, headers: Mapping[str, str]) -> str:
+    """The value by which a caller sticks to an arm; empty where there is none. `headers` as above."""
+    sticky = segment.sticky
+    if sticky is None:
+        return ""
+    if sticky.header is not None:
+        return headers.get(sticky.header.lower(), "")
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == sticky.cookie:
+            return value
+    return ""
+
+
 def choose_arm(segment: Segment, key: str) -> Literal["baseline", "candidate"]:
     """Baseline or candidate, by the segment's weight. `key`: the caller that is sticky, else the request."""
     return CANDIDATE if 100 * draw("arm", segment.name, key) < segment.candidate_percent else BASELINE
