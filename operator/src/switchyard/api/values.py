@@ -162,6 +162,20 @@ ShareBelowOne = Annotated[
     Decimal,
     DecimalText(r"^0(\.[0-9]{1,9})?$", "give a share of at least 0 and below 1 as a string such as '0.3'"),
 ]
+RatioAboveZero = Annotated[
+    Decimal,
+    DecimalText(
+        r"^(0\.0{0,5}[1-9][0-9]{0,5}|1(\.0{1,6})?)$",
+        "give a ratio above 0 and at most 1 as a string such as '0.8'",
+    ),
+]
+ShareBetween = Annotated[
+    Decimal,
+    DecimalText(r"^0\.0{0,5}[1-9][0-9]{0,5}$", "give a share above 0 and below 1 as a string such as '0.02'"),
+]
+Level = Annotated[
+    Decimal, DecimalText(r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$", "give a decimal string such as '0.05'")
+]
 TokenCount = Annotated[
     Decimal,
     DecimalText(

@@ -5,6 +5,7 @@
           ├── ProfileError         a latency profile with numbers that no server can have
           ├── LedgerError          a placement that takes more devices than a pool has left (a bug)
           ├── TemplateError        a pod template from which no pod can be built
+          ├── PlanError            a cutover plan that the schema would not have taken
           ├── RoutingDocumentError  a routing document that no router can follow
           └── SamplesError         a reading of a router's samples that no router can have made
 
@@ -29,6 +30,10 @@ class LedgerError(CoreError):
 
 class TemplateError(CoreError):
     """A pod template from which no pod can be built."""
+
+
+class PlanError(CoreError):
+    """A cutover plan that the schema would not have taken."""
 
 
 class RoutingDocumentError(CoreError):
