@@ -103,6 +103,7 @@ def project_pod(body: Body) -> Pod | None:
         return None
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled") or {}
+    ready = conditions.get("Ready") or {}
     is_refused = scheduled.get("status") == "False" and scheduled.get("reason") != "SchedulingGated"
     return Pod(
         namespace=metadata["namespace"],
@@ -111,7 +112,7 @@ def project_pod(body: Body) -> Pod | None:
         labels=dict(metadata.get("labels") or {}),
         node_name=spec.get("nodeName") or "",
         phase=phase,
-        is_ready=(conditions.get("Ready") or {}).get("status") == "True",
+        is_ready=ready.get("status") == "True",
         is_deleting="deletionTimestamp" in metadata,
         requests=requests,
         unschedulable_message=scheduled.get("message") or "" if scheduled.get("status") == "False" else "",
@@ -123,6 +124,8 @@ def project_pod(body: Body) -> Pod | None:
         scheduled_at=_time(scheduled.get("lastTransitionTime"))
         if scheduled.get("status") == "True"
         else None,
+        restarts=sum(int(each.get("restartCount") or 0) for each in _container_statuses(status)),
+        has_lost_readiness=_has_lost_readiness(status, ready),
     )
 
 
@@ -172,6 +175,7 @@ def project_meta(body: Body) -> Meta:
         created_at=_time(metadata.get("creationTimestamp")),
         labels=dict(metadata.get("labels") or {}),
         is_deleting="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers") or ()),
     )
 
 
@@ -242,9 +246,23 @@ def _quantity(text: Any) -> float:
         return 0.0
 
 
+def _container_statuses(status: Body) -> list[Body]:
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _has_lost_readiness(status: Body, ready: Body) -> bool:
+    """True when Ready turned False after all that runs had begun; of one that never was ready it is older."""
+    changed_at = _time(ready.get("lastTransitionTime"))
+    if ready.get("status") != "False" or changed_at is None:
+        return False
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    began = [_time((each.get("running") or {}).get("startedAt")) for each in states]
+    known = [each for each in began if each is not None]
+    return bool(known) and len(known) == len(began) and changed_at > max(known)
+
+
 def _waiting_reason(status: Body) -> str:
-    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    waiting = ((s.get("state") or {}).get("waiting") or {} for s in statuses)
+    waiting = ((s.get("state") or {}).get("waiting") or {} for s in _container_statuses(status))
     return next((str(w["reason"]) for w in waiting if w.get("reason")), "")
 
 

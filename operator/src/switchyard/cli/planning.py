@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from switchyard.catalog import Catalog
-from switchyard.core.decide import decide, find_surroundings
+from switchyard.core.decide import decide
 from switchyard.core.placement.ballot import list_cases as list_ballot_cases
 from switchyard.core.placement.case import Case
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.problem import JobKey, Problem, Solution, Solver
 from switchyard.core.readings import Readings, read_world
+from switchyard.core.seats import find_surroundings
 from switchyard.core.world import World
 
 Seat = tuple[str, str, int]  # variant, pool, replicas

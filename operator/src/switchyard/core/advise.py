@@ -12,36 +12,48 @@ from dataclasses import replace
 from decimal import Decimal
 
 from switchyard.catalog import Catalog, load_catalog
-from switchyard.core.decide import Seat, seat_all
+from switchyard.core.cutover.errand import Recall, recall_nothing
 from switchyard.core.placement.ballot import Ballot
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pool_view import PoolView
 from switchyard.core.placement.pose import Circumstances, Intent, build_candidate, pose, pose_job
 from switchyard.core.placement.problem import Candidate, Job, JobKey, Placement, Problem, Solver
 from switchyard.core.readings import read_world
+from switchyard.core.seats import Seat, list_ballots, recall_all, seat_all
 from switchyard.core.world import Advice, AdvisedPlacement, World
 
 
-def advise(world: World, catalog: Catalog | None = None, solver: Solver | None = None) -> Advice:
-    """The best plan found for this world, and what today's placements cost beside it."""
+def advise(
+    world: World,
+    catalog: Catalog | None = None,
+    solver: Solver | None = None,
+    recall: Recall = recall_nothing,
+) -> Advice:
+    """The best plan found for this world, and what today's placements cost beside it.
+
+    What a cutover runs beside a workload keeps its devices in both, and is no workload to be advised.
+    """
     readings = read_world(world, catalog or load_catalog())
-    seats = seat_all(world, readings, dict(readings.broken))
+    broken = dict(readings.broken)
+    seats = seat_all(world, readings, broken, recall_all(world.plans, recall, broken))
     solver = solver or Optimiser()
-    ballots = [seat.ballot for seat in seats.values()]
+    ballots = list_ballots(seats)
     bound = pose(ballots, readings.pools, Circumstances(_intend(seats), readings.quotas))
     today = solver.solve(bound)
-    free = solver.solve(_release(bound, ballots, readings.pools))
+    free = solver.solve(_release(bound, [seat.ballot for seat in seats.values()], readings.pools))
     return Advice(
         made_at=world.now,
         placements={
-            key: tuple(_describe(each) for each in placements) for key, placements in free.placements.items()
+            key: tuple(_describe(each) for each in placements)
+            for key, placements in free.placements.items()
+            if key in seats
         },
         current_cost_per_hour={
             key: sum((_price(each) for each in today.placements.get(key, ())), Decimal(0))
             for key, seat in seats.items()
             if seat.ballot.is_live and key in today.placements
         },
-        unserved={key: share for key, share in free.unserved.items() if share > 0},
+        unserved={key: share for key, share in free.unserved.items() if share > 0 and key in seats},
         gap_ratio=free.gap_ratio,
         method=free.method,
     )

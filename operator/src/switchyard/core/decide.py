@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
 from switchyard.catalog import Catalog, load_catalog
+from switchyard.core.cutover.errand import Recall, recall_nothing
 from switchyard.core.decisions import Decisions, ObjectDecision
-from switchyard.core.learning.learned import LearnedProfile
-from switchyard.core.learning.stored import read_stored
-from switchyard.core.placement.ballot import Ballot, Surroundings, draw_up
+from switchyard.core.placement.ballot import Ballot
 from switchyard.core.placement.case import Option
 from switchyard.core.placement.cost import START_UP_SECONDS
 from switchyard.core.placement.explain import (
@@ -20,29 +19,20 @@ from switchyard.core.placement.explain import (
     describe_misfortune,
     explain_rejections,
 )
+from switchyard.core.placement.guests import find_host, name_guest
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pose import Circumstances, pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
 from switchyard.core.readings import Readings, read_world
 from switchyard.core.reports import report_broken, report_pool, report_unreadable
-from switchyard.core.rollout import Grant, NameRegister, Scene, Share, roll_out
-from switchyard.core.sizing import Sizing, size
+from switchyard.core.rollout import roll_out
+from switchyard.core.scene import Grant, Guest, NameRegister, Scene, Share
+from switchyard.core.seats import Seat, list_ballots, recall_all, seat_all
 from switchyard.core.stability.moments import earliest
 from switchyard.core.stability.recommend import RecommendationPlan, Today, plan_recommendation
-from switchyard.core.tracks import Standing, find_standing
 from switchyard.core.world import Pool, Workload, World
 
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A workload with what it may choose from, what exists of it, and how large it is to be."""
-
-    workload: Workload
-    ballot: Ballot
-    standing: Standing
-    sizing: Sizing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +46,18 @@ class _Turn:
     moments: list[datetime | None] = field(default_factory=list)
 
 
-def decide(world: World, catalog: Catalog | None = None, solver: Solver | None = None) -> Decisions:
+def decide(
+    world: World,
+    catalog: Catalog | None = None,
+    solver: Solver | None = None,
+    recall: Recall = recall_nothing,
+) -> Decisions:
     """The objects, statuses and events that this world calls for; none for what is as it should be."""
     readings = read_world(world, catalog or load_catalog())
     broken = dict(readings.broken)
-    seats = seat_all(world, readings, broken)
-    solution = _solve(seats, readings, solver or Optimiser())
+    states = recall_all(world.plans, recall, broken)
+    seats = seat_all(world, readings, broken, states)
+    solution = solve(seats, readings, solver or Optimiser())
     turn = _Turn(world, readings, Leftover(solution, readings.pools, readings.quotas), NameRegister(world))
 
     objects: list[ObjectDecision] = []
@@ -81,48 +77,13 @@ def decide(world: World, catalog: Catalog | None = None, solver: Solver | None =
     )
 
 
-def seat_all(world: World, readings: Readings, broken: dict[tuple[str, str, str], str]) -> dict[Key, Seat]:
-    """Every workload that can be weighed; what is wrong with another goes into `broken`."""
-    seats = {}
-    for workload in world.workloads:
-        facts = readings.workloads.get(workload.key)
-        if facts is None:
-            continue
-        try:
-            children = readings.children.get(workload.meta.uid, ())
-            standing = find_standing(workload, facts, list(readings.pools), children, readings.fleet)
-            ballot = draw_up(
-                facts,
-                find_surroundings(world, readings, workload.meta.namespace),
-                learned=_find_learned(workload, world),
-                tracks=standing.planned,
-                is_frozen=readings.demands[workload.key].is_frozen,
-            )
-            sizing = size(ballot, readings.pools, workload.status.scale_down, world.now)
-        except Exception as error:  # noqa: BLE001  (a workload that cannot be weighed must not stop the others)
-            broken["InferenceWorkload", *workload.key] = f"{type(error).__name__}: {error}"
-            continue
-        seats[workload.key] = Seat(workload, ballot, standing, sizing)
-    return seats
-
-
-def find_surroundings(world: World, readings: Readings, namespace: str) -> Surroundings:
-    """What the ballots of a namespace have in common."""
-    return Surroundings(
-        pools=readings.pools,
-        namespace_labels=world.namespaces.get(namespace, {}),
-        templates=readings.templates.get(namespace, frozenset()),
-        quotas=readings.quotas,
-    )
-
-
-def _solve(seats: Mapping[Key, Seat], readings: Readings, solver: Solver) -> Solution:
-    """The solution.
+def solve(seats: Mapping[Key, Seat], readings: Readings, solver: Solver) -> Solution:
+    """What every workload gets, and every guest.
 
     Who does not get what it is bound to is asked again: a mix as one that is short, and who only starts as
     one that may choose.
     """
-    ballots = [seat.ballot for seat in seats.values()]
+    ballots = list_ballots(seats)
     intents = {key: seat.sizing.intent for key, seat in seats.items() if seat.sizing is not None}
     known = Circumstances(intents, readings.quotas)
     solution = solver.solve(pose(ballots, readings.pools, known))
@@ -157,21 +118,21 @@ def _guarded(
     if problem is None and decide_one is not None:
         try:
             return [decide_one()]
-        except Exception as error:  # noqa: BLE001  (see above)
+        except Exception as error:  # noqa: BLE001  (one object that cannot be decided on must not stop the others)
             problem = f"{type(error).__name__}: {error}"
     return [report_broken(subject, kind, problem or "it could not be read", world.now)]
 
 
 def _decide_pool(pool: Pool, world: World, readings: Readings, solution: Solution) -> ObjectDecision:
     name = pool.meta.name
-    placed = [
-        key
+    placed = {
+        find_host(key): None
         for key, placements in solution.placements.items()
         if any(each.candidate.pool == name for each in placements)
-    ]
+    }
     trust = readings.trusts[name]
     return report_pool(
-        pool, readings.pools[name], readings.pool_problems.get(name), placed, world, trust=trust
+        pool, readings.pools[name], readings.pool_problems.get(name), list(placed), world, trust=trust
     )
 
 
@@ -181,9 +142,10 @@ def _decide_workload(seat: Seat, turn: _Turn) -> ObjectDecision:
     key = seat.workload.key
     placements = solution.placements.get(key, ())
     shares = tuple(_share(ballot, each) for each in placements)
+    guests = solution.placements.get(name_guest(key), ()) if seat.guest is not None else ()
     grant = Grant(
         shares=shares,
-        rejections=explain_rejections(ballot, placements, leftover),
+        rejections=explain_rejections(ballot, placements, leftover, guests),
         misfortune=None if placements else describe_misfortune(ballot, leftover),
         gives_way=key in solution.displaced and not any(each.is_kept for each in shares),
         unserved_ratio=solution.unserved.get(key, 0.0),
@@ -205,14 +167,23 @@ def _decide_workload(seat: Seat, turn: _Turn) -> ObjectDecision:
             demand=demand,
             sizing=seat.sizing,
             recommendation=recommendation,
+            guest=_describe_guest(seat, guests),
         ),
         turn.names,
     )
 
 
+def _describe_guest(seat: Seat, placements: Sequence[Placement]) -> Guest | None:
+    errand = seat.errand
+    if errand is None or errand.guest is None:
+        return None
+    share = _share(seat.guest, placements[0]) if seat.guest is not None and placements else None
+    return Guest(errand.guest.track, share, is_idle=errand.is_idle)
+
+
 def _recommend(seat: Seat, shares: tuple[Share, ...], readings: Readings, world: World) -> RecommendationPlan:
-    """What to tell of a better place; nothing for what does not serve yet, which is free to choose anyway."""
-    if not seat.ballot.is_live:
+    """What to tell of a better place; nothing for what does not serve yet, or is being moved already."""
+    if not seat.ballot.is_live or seat.errand is not None:
         return RecommendationPlan()
     today = Today(
         replicas={each.option.name: each.replicas for each in shares if each.replicas},
@@ -223,11 +194,6 @@ def _recommend(seat: Seat, shares: tuple[Share, ...], readings: Readings, world:
     )
     stored = seat.workload.status.recommendation
     return plan_recommendation(seat.ballot.facts, today, world.advice, stored, world.now)
-
-
-def _find_learned(workload: Workload, world: World) -> tuple[LearnedProfile, ...]:
-    found = world.learned.get(workload.key)
-    return read_stored(workload, world.now) if found is None else found
 
 
 def _share(ballot: Ballot, placement: Placement) -> Share:

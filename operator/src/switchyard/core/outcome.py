@@ -44,7 +44,8 @@ class Outcome:
     """All that is reported of one workload.
 
     `serving_track`: what the stable Service selects, or the fullest of the tracks that it selects.
-    `serving_ready` counts the ready pods that callers reach.
+    `serving_ready` counts the ready pods that callers reach. `guest`: the other side of a cutover, which is
+    shown and paid for, and otherwise judged by its plan.
     """
 
     facts: WorkloadFacts
@@ -67,6 +68,7 @@ class Outcome:
     recommendation: Recommendation | None = None
     learned: tuple[LearnedProfile, ...] | None = None  # None: nothing new since what is stored
     stored_learned: tuple[StoredProfile, ...] = ()
+    guest: Entry | None = None
 
     @property
     def replicas(self) -> int:
@@ -97,6 +99,15 @@ class Outcome:
     def cost_per_hour(self) -> Decimal:
         """Allocated cost of all entries."""
         return sum((cost_of(self, each) for each in self.entries), Decimal(0))
+
+    @property
+    def guest_per_hour(self) -> Decimal:
+        """What the guest costs beside that."""
+        if self.guest is None:
+            return Decimal(0)
+        option = self.guest.option
+        devices = option.unit_devices * self.guest.replicas
+        return self.guest.device_hour.allocated(option.utilisation_ratio) * devices
 
 
 def cost_of(outcome: Outcome, entry: Entry) -> Decimal:

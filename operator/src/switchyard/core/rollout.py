@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from switchyard.api import Reason, labels
@@ -28,95 +28,14 @@ from switchyard.core.exposure import (
 )
 from switchyard.core.holding import TRAFFIC_FIELDS
 from switchyard.core.outcome import Entry, Outcome
-from switchyard.core.placement.case import Option
-from switchyard.core.placement.explain import Rejection
-from switchyard.core.placement.facts import WorkloadFacts
-from switchyard.core.readings import Readings
 from switchyard.core.reports import write_status
-from switchyard.core.sizing import Sizing
-from switchyard.core.stability.demand import DemandPlan
-from switchyard.core.stability.recommend import RecommendationPlan
-from switchyard.core.tracks import SHARED, Standing, choose_doomed, choose_serving, may_share
+from switchyard.core.scene import NameRegister, Scene, Share
+from switchyard.core.tracks import SHARED, choose_doomed, choose_serving, may_share
 from switchyard.core.workload_status import describe_workload
 from switchyard.core.world import Child, PodTemplate, Workload, World
 
 _KIND = "InferenceWorkload"
 Body = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a workload gets of one option. `degradation`: of what is granted; `is_kept`: it is held already.
-
-    `objection`: why it would be refused if it were new.
-    """
-
-    option: Option
-    replicas: int
-    wanted: int
-    degradation: int = 0
-    is_kept: bool = False
-    objection: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What placement gives one workload, and why not more. `gives_way`: a higher tier took its devices.
-
-    `limit`: what allows no more where devices are free.
-    """
-
-    shares: tuple[Share, ...]
-    rejections: tuple[Rejection, ...]
-    misfortune: tuple[Reason, str] | None
-    gives_way: bool
-    unserved_ratio: float = 0.0
-    limit: tuple[Reason, str] | None = None
-
-
-class NameRegister:
-    """Who may use the name of a child: the owner that has it, else the first to ask in this pass."""
-
-    def __init__(self, world: World) -> None:
-        self._owners = {
-            (child.kind, child.meta.namespace, child.meta.name): child.owner_uid for child in world.children
-        }
-
-    def claim(self, workload: Workload, kind: str, name: str) -> str:
-        """Why the name cannot be used; empty when it can."""
-        owner = self._owners.setdefault((kind, workload.meta.namespace, name), workload.meta.uid)
-        if owner == workload.meta.uid:
-            return ""
-        return f"{kind} {name} belongs to somebody else: remove it, or rename the workload, variant or pool"
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One workload with all that its roll-out depends on."""
-
-    workload: Workload
-    facts: WorkloadFacts
-    standing: Standing
-    grant: Grant
-    readings: Readings
-    world: World
-    demand: DemandPlan
-    sizing: Sizing | None = None
-    recommendation: RecommendationPlan = field(default_factory=RecommendationPlan)
-
-    @property
-    def namespace(self) -> str:
-        """The workload's."""
-        return self.workload.meta.namespace
-
-    @property
-    def refusal(self) -> tuple[Reason, str] | None:
-        """Why the API server took no child of it last time."""
-        refusal = self.world.refusals.get((_KIND, *self.workload.key))
-        if refusal is None:
-            return None
-        reason = Reason.NameConflict if refusal.is_name_taken else Reason.ChildRefused
-        return reason, refusal.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +51,16 @@ class _Turn:
     ready: Mapping[str, int]
     leaving: Mapping[str, int]
     extra: Mapping[str, int]
+    guest: Track | None = None
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """All that should exist."""
+        return (*self.wanted, self.guest) if self.guest is not None else self.wanted
 
     @property
     def replicas(self) -> dict[str, int]:
-        return {each.name: each.replicas for each in self.wanted}
+        return {each.name: each.replicas for each in self.tracks}
 
 
 def roll_out(scene: Scene, names: NameRegister) -> ObjectDecision:
@@ -161,22 +86,25 @@ def roll_out(scene: Scene, names: NameRegister) -> ObjectDecision:
 
 
 def _take_turn(scene: Scene) -> _Turn:
-    wanted = tuple(
-        Track(
-            name=name_track(scene.workload, share.option.variant, share.option.pool),
-            variant=share.option.variant,
-            pool=share.option.pool,
-            replicas=share.replicas,
-            unit_devices=share.option.unit_devices,
-        )
-        for share in scene.grant.shares
-    )
+    wanted = tuple(_build_track(scene, share) for share in scene.grant.shares)
+    guest = _build_track(scene, scene.guest.share) if scene.guest and scene.guest.share else None
     names = {track.name for track in scene.standing.tracks} | {track.name for track in wanted}
+    names |= {guest.name} if guest is not None else set()
     pods = {name: scene.readings.fleet.track((scene.namespace, name)) for name in sorted(names)}
     ready = {name: each.ready for name, each in pods.items()}
     leaving = {name: each.leaving for name, each in pods.items() if each.leaving}
     extra = {name: each.to_succeed for name, each in pods.items() if each.to_succeed}
-    return _Turn(wanted, _choose_selection(scene, wanted, ready), ready, leaving, extra)
+    return _Turn(wanted, _choose_selection(scene, wanted, ready), ready, leaving, extra, guest)
+
+
+def _build_track(scene: Scene, share: Share) -> Track:
+    return Track(
+        name=name_track(scene.workload, share.option.variant, share.option.pool),
+        variant=share.option.variant,
+        pool=share.option.pool,
+        replicas=share.replicas,
+        unit_devices=share.option.unit_devices,
+    )
 
 
 def _choose_selection(scene: Scene, wanted: Sequence[Track], ready: Mapping[str, int]) -> str:
@@ -206,7 +134,7 @@ def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], 
     if not turn.wanted:
         return [], None
     claims = [
-        *((kind, track.name) for track in turn.wanted for kind in ("Deployment", "Service")),
+        *((kind, track.name) for track in turn.tracks for kind in ("Deployment", "Service")),
         ("Service", workload.meta.name),
         ("PodDisruptionBudget", workload.meta.name),
     ]
@@ -216,7 +144,7 @@ def _build(scene: Scene, turn: _Turn, names: NameRegister) -> tuple[list[Body], 
     if conflicts:
         return [], (Reason.NameConflict, conflicts[0])
     bodies: list[Body] = []
-    for track in turn.wanted:
+    for track in turn.tracks:
         pool = scene.readings.pools[track.pool].facts
         try:
             template = _find_template(workload, track.variant, scene.world)
@@ -265,13 +193,26 @@ def _find_version(scene: Scene, child: Child | None) -> str:
 
 
 def _deletes(scene: Scene, turn: _Turn) -> tuple[Delete, ...]:
-    """Children of doomed tracks, and of tracks whose Deployment is gone; nothing of what a holder may use."""
-    if scene.standing.holders and not scene.grant.gives_way:
-        return ()
+    """Children of doomed tracks, and of tracks whose Deployment is gone; nothing of what a holder may use.
+
+    A holder may name the Service of a track to which it sends nothing, so that stays until it lets go.
+    """
+    given_up = frozenset({scene.guest.track} if scene.guest and scene.guest.is_idle else ())
     tracks = choose_doomed(
-        scene.standing, turn.replicas, turn.serving, turn.ready, gives_way=scene.grant.gives_way
+        scene.standing,
+        turn.replicas,
+        turn.serving,
+        turn.ready,
+        gives_way=scene.grant.gives_way,
+        given_up=given_up,
     )
     doomed = {track.name for track in tracks}
+    if scene.standing.holders and not scene.grant.gives_way:
+        return tuple(
+            Delete((_KIND, *scene.workload.key), child)
+            for child in scene.standing.children
+            if child.kind == "Deployment" and child.meta.name in doomed and not child.meta.is_deleting
+        )
     kept = {track.name for track in scene.standing.tracks} | {turn.serving, *turn.replicas}
     left = [
         child
@@ -298,17 +239,7 @@ def _describe(scene: Scene, turn: _Turn, bodies: Sequence[Body], stall: tuple[Re
     return Outcome(
         facts=scene.facts,
         entries=tuple(
-            Entry(
-                option=share.option,
-                replicas=share.replicas,
-                wanted=share.wanted,
-                # a roll-out may have one more
-                ready=min(share.replicas, turn.ready.get(track.name, 0)),
-                track=track.name,
-                pool=scene.readings.pools[share.option.pool].facts,
-                device_hour=scene.readings.pools[share.option.pool].device_hour,
-                degradation=share.degradation,
-            )
+            _describe_share(scene, turn, share, track.name)
             for share, track in zip(grant.shares, turn.wanted, strict=True)
         ),
         rejections=grant.rejections,
@@ -335,6 +266,23 @@ def _describe(scene: Scene, turn: _Turn, bodies: Sequence[Body], stall: tuple[Re
         recommendation=scene.recommendation.recommendation,
         learned=scene.world.learned.get(scene.workload.key),
         stored_learned=scene.workload.status.learned_profiles,
+        guest=_describe_share(scene, turn, scene.guest.share, turn.guest.name)
+        if scene.guest and scene.guest.share and turn.guest
+        else None,
+    )
+
+
+def _describe_share(scene: Scene, turn: _Turn, share: Share, track: str) -> Entry:
+    view = scene.readings.pools[share.option.pool]
+    return Entry(
+        option=share.option,
+        replicas=share.replicas,
+        wanted=share.wanted,
+        ready=min(share.replicas, turn.ready.get(track, 0)),  # a roll-out may have one more
+        track=track,
+        pool=view.facts,
+        device_hour=view.device_hour,
+        degradation=share.degradation,
     )
 
 

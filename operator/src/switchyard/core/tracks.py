@@ -60,8 +60,13 @@ def find_standing(
     pool_names: Sequence[str],
     children: Sequence[Child],
     fleet: Fleet,
+    *,
+    bound_to: str = "",
 ) -> Standing:
-    """What exists of the workload among `children`, all owned by it."""
+    """What exists of the workload among `children`, all owned by it.
+
+    `bound_to`: the track that serves by the word of a cutover, whatever is ready.
+    """
     pools = {label_value(name): name for name in pool_names}
     variants = {label_value(each.name): each.name for each in facts.variants}
     granted = {(each.variant, each.pool): each.replicas for each in workload.status.placements}
@@ -86,6 +91,8 @@ def find_standing(
     served = _find_served(workload, tracks)
     usable = [each for each in tracks if each.variant in variants.values() and each.pool in pools.values()]
     planned = _find_planned(usable, served, granted, is_mixed=facts.mode == "mixed")
+    if bound_to:
+        served, planned = bound_to, tuple(each for each in usable if each.name == bound_to)
     return Standing(tuple(children), tuple(tracks), planned, served, pointed_at, holders)
 
 
@@ -140,13 +147,15 @@ def choose_doomed(
     ready: Mapping[str, int],
     *,
     gives_way: bool,
+    given_up: frozenset[str] = frozenset(),
 ) -> tuple[Track, ...]:
     """Tracks to delete: not wanted, and nobody reaches them any more or a higher tier needs the devices.
 
-    `wanted`: replicas by track. While the traffic is held, only a higher tier's need deletes a track.
+    `wanted`: replicas by track. While the traffic is held, a track goes when a higher tier needs its devices,
+    or when the holder says that no request goes there (`given_up`).
     """
     if standing.holders and not gives_way:
-        return ()
+        return tuple(each for each in standing.tracks if each.name in given_up and each.name not in wanted)
     is_complete = bool(wanted) and all(ready.get(name, 0) >= count for name, count in wanted.items())
     doomed = []
     for track in standing.tracks:

@@ -22,7 +22,7 @@ _MOST_LEARNED = 32
 def describe_workload(outcome: Outcome) -> tuple[dict[str, Any], list[Finding]]:
     """Status fields other than conditions, and the findings."""
     fields: dict[str, Any] = {
-        "placements": [_placement(outcome, each) for each in outcome.entries],
+        "placements": [_placement(outcome, each) for each in outcome.entries] + _guest(outcome),
         "rejected": [_rejected(each) for each in outcome.rejections],
         "demand": describe_demand(outcome.facts, outcome.demand),
         "activeTrack": outcome.serving_track if outcome.serving_ready else "",
@@ -33,7 +33,7 @@ def describe_workload(outcome: Outcome) -> tuple[dict[str, Any], list[Finding]]:
         "learnedProfiles": _learned(outcome),
     }
     if outcome.entries:
-        fields["costPerHour"] = format_money(outcome.cost_per_hour)
+        fields["costPerHour"] = format_money(outcome.cost_per_hour + outcome.guest_per_hour)
         per_thousand = per_thousand_requests(outcome)
         if per_thousand is not None:
             fields["costPerThousandRequests"] = format_money(per_thousand)
@@ -93,6 +93,25 @@ def _placement(outcome: Outcome, entry: Entry) -> dict[str, Any]:
         if written:
             shown[name] = written
     return shown
+
+
+def _guest(outcome: Outcome) -> list[dict[str, Any]]:
+    """The candidate of a cutover, without a prediction: what it answers is said by the plan."""
+    guest = outcome.guest
+    if guest is None or not guest.replicas:
+        return []
+    shown: dict[str, Any] = {
+        "variant": guest.option.variant,
+        "pool": guest.option.pool,
+        "accelerator": guest.pool.accelerator or guest.pool.family,
+        "replicas": guest.replicas,
+        "ready": guest.ready,
+        "devices": guest.replicas * guest.option.unit_devices,
+        "costPerHour": format_money(outcome.guest_per_hour),
+    }
+    if guest.option.rate > 0:
+        shown["ratePerReplica"] = format_rate(guest.option.rate)
+    return [shown]
 
 
 def _write_percentiles(figures: Percentiles | None) -> dict[str, str]:

@@ -18,7 +18,11 @@ from switchyard.api import (
     InferenceWorkloadSpec,
     InferenceWorkloadStatus,
 )
+from switchyard.api.cutover import CutoverPlanSpec
+from switchyard.api.cutover_status import CutoverPlanStatus
 from switchyard.core.learning.learned import LearnedProfile
+from switchyard.core.routing.plan import RouteState, Support
+from switchyard.core.routing.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Meta:
     created_at: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     is_deleting: bool = False
+    finalizers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,36 @@ class Workload:
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
         return (self.meta.namespace, self.meta.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A CutoverPlan."""
+
+    meta: Meta
+    spec: CutoverPlanSpec
+    status: CutoverPlanStatus
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return (self.meta.namespace, self.meta.name)
+
+    @property
+    def workload_key(self) -> tuple[str, str]:
+        """Namespace and name of the workload that it moves."""
+        return (self.meta.namespace, self.spec.workload_ref.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of a plan's traffic at one moment. None: not asked for, or not to be had (`problem`)."""
+
+    at: datetime
+    route: RouteState | None = None
+    support: Support | None = None
+    samples: tuple[Samples, ...] | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +139,8 @@ class Pod:
     created_at: datetime | None = None
     unschedulable_since: datetime | None = None  # since when the scheduler finds no node for it
     scheduled_at: datetime | None = None  # when it found one
+    restarts: int = 0  # of its containers
+    has_lost_readiness: bool = False  # it was ready, runs on, and is not ready now
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +271,5 @@ class World:
     learned: Mapping[tuple[str, str], tuple[LearnedProfile, ...]] = field(default_factory=dict)
     prices: Mapping[str, PriceReading] = field(default_factory=dict)  # by pool
     advice: Advice | None = None  # None: none yet
+    plans: tuple[Plan, ...] = ()
+    sights: Mapping[tuple[str, str], Sight] = field(default_factory=dict)  # by plan

@@ -64,6 +64,7 @@ class TrackPods:
     lost: int = 0
     unshared: int = 0
     scheduled_by_node: Mapping[str, int] = field(default_factory=dict)  # ready nodes that stay
+    restarts: int = 0
 
     @property
     def to_succeed(self) -> int:
@@ -212,6 +213,7 @@ def _count_track(pods: Sequence[Pod], nodes: Mapping[str, Node]) -> TrackPods:
         lost=lost,
         unshared=unshared,
         scheduled_by_node=dict(sorted(scheduled_by_node.items())),
+        restarts=sum(pod.restarts + pod.has_lost_readiness for pod in pods),
     )
 
 

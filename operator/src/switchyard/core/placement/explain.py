@@ -16,6 +16,7 @@ from switchyard.core.placement.cost import (
     format_money,
     spread_change,
 )
+from switchyard.core.placement.guests import find_host
 from switchyard.core.placement.ledger import count_seats
 from switchyard.core.placement.pool_view import PoolView
 from switchyard.core.placement.problem import Candidate, Placement, Quota, Solution
@@ -87,10 +88,16 @@ class Leftover:
 
 
 def explain_rejections(
-    ballot: Ballot, placements: Sequence[Placement], leftover: Leftover
+    ballot: Ballot,
+    placements: Sequence[Placement],
+    leftover: Leftover,
+    guests: Sequence[Placement] = (),
 ) -> tuple[Rejection, ...]:
-    """Every option not taken, by pool and variant; of too many, mismatches are left out first."""
-    taken = {each.candidate.name for each in placements}
+    """Every option not taken, by pool and variant; of too many, mismatches are left out first.
+
+    `guests`: what the workload has beside its own placements while it is moved.
+    """
+    taken = {each.candidate.name for each in (*placements, *guests)}
     found = {
         (variant, pool): Rejection(
             variant, pool, verdict.reason, verdict.message, verdict.replicas, verdict.cost_per_hour
@@ -185,6 +192,7 @@ def _describe_shortage_of_all(ballot: Ballot, leftover: Leftover) -> tuple[Reaso
     reason, message = describe_shortage(namespace, nearest, leftover)
     taker = leftover.solution.displaced.get(ballot.facts.key)
     if taker is not None:
+        taker = find_host(taker)
         return Reason.Displaced, f"gave way to {taker[0]}/{taker[1]} of a higher tier; {message}"
     return reason, message
 
