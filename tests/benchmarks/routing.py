@@ -6,6 +6,7 @@ proxy adds: percentiles through it less those straight to the backend, at the sa
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ _RATES = (200, 500, 1000)
 _SHADOWS = (0, 20, 100)
 _CONNECTIONS = 32
 _STATUS = "/status"
+_EVENTS = 300
 _ANSWER = json.dumps({"choices": [{"text": "word " * 80}], "usage": {"completion_tokens": 80}})
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -93,6 +95,42 @@ def _measure(bench: _Bench) -> list[Figure]:
                     ]
             ratio = per_core["router"] / per_core["nginx"]
             figures.append(_figure(f"router to nginx per CPU second, {percent} % shadow", ratio, "ratio"))
+    return figures + asyncio.run(_measure_tokens(bench))
+
+
+async def _measure_tokens(bench: _Bench) -> list[Figure]:
+    """How long an event of a stream is under way, straight and through the router."""
+
+    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for _ in range(_EVENTS):
+            await asyncio.sleep(0.01)
+            writer.write(b"data: %d\n\n" % time.monotonic_ns())
+        writer.close()
+
+    async def follow(port: int) -> list[float]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: bench\r\n\r\n")
+        found = []
+        while line := await reader.readline():
+            if line.startswith(b"data: "):
+                found.append((time.monotonic_ns() - int(line[6:])) / 1e6)
+        writer.close()
+        return found
+
+    server = await asyncio.start_server(stream, "127.0.0.1", 0)
+    port = int(server.sockets[0].getsockname()[1])
+    figures = []
+    with _run_router(bench, port, 0) as proxy:
+        for name, where in (("straight", port), ("through the router", proxy.port)):
+            await follow(where)  # once, so that everything is in place
+            took = statistics.quantiles(await follow(where), n=100)
+            figures += [
+                _figure(f"an event of a stream {name}, p{quantile}", took[quantile - 1], "ms")
+                for quantile in (50, 99)
+            ]
+    server.close()
     return figures
 
 

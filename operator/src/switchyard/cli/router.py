@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -39,6 +40,9 @@ async def _serve(options: RouterOptions) -> int:
     from switchyard.dataplane.control.worker import run_worker
     from switchyard.dataplane.router import build_router, make_engine
 
+    # what was imported stays: collections that look through it each time would hold requests up
+    gc.collect()
+    gc.freeze()
     if options.worker_channel is not None:
         return await run_worker(options, make_engine)
     running = build_router(options)
