@@ -24,12 +24,13 @@ from switchyard.sandbox.apiserver.pruning import default, prune
 from switchyard.sandbox.apiserver.resources import ResourceInfo
 
 ROOT = Path(__file__).parents[2]
+SCHEMAS = {kind.name: build_schema(kind) for kind in KINDS}
 EXAMPLES = [
     pytest.param(document, id=f"{path.stem}: {document['metadata']['name']}")
     for path in sorted((ROOT / "crds" / "examples").rglob("*.yaml"))
     for document in yaml.safe_load_all(path.read_text())
+    if document["kind"] in SCHEMAS
 ]
-SCHEMAS = {kind.name: build_schema(kind) for kind in KINDS}
 PARSERS = {"AcceleratorPool": parse_pool, "InferenceWorkload": parse_workload}
 
 

@@ -30,6 +30,7 @@ class Margin(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
+                "!has(self.oddsRatio) || !has(self.absolute) || "
                 "double(self.oddsRatio) > 1.0 || double(self.absolute) > 0.0",
                 "a margin of nothing can never be shown to be kept: give an oddsRatio above 1 or an absolute "
                 "above 0",

@@ -27,6 +27,7 @@ _STAGE_RULES = (
     rule(within("minDuration", "0s", "168h"), "give a minDuration of at most 168h", ".minDuration"),
     rule(within("maxDuration", "1s", "720h"), "give a maxDuration of 1s to 720h", ".maxDuration"),
     rule(
+        "!has(self.minDuration) || !has(self.maxDuration) || "
         "duration(self.minDuration) <= duration(self.maxDuration)",
         "give a minDuration that is not above maxDuration",
         ".minDuration",
@@ -39,6 +40,14 @@ class HeaderMatch(ApiModel):
 
     name: HeaderName = Field(description="Name of the field; its case does not matter.", examples=["x-team"])
     value: HeaderValue = Field(description="Value, compared exactly.", examples=["research"])
+
+
+_ONE_CASE = rules(
+    rule(
+        "self.all(h, self.exists_one(o, o.name.lowerAscii() == h.name.lowerAscii()))",
+        "names of header fields do not care about case: give each once",
+    )
+)
 
 
 class SegmentMatch(ApiModel):
@@ -55,7 +64,8 @@ class SegmentMatch(ApiModel):
 
     headers: (
         Annotated[
-            tuple[HeaderMatch, ...], Field(min_length=1, max_length=8, json_schema_extra=map_by("name"))
+            tuple[HeaderMatch, ...],
+            Field(min_length=1, max_length=8, json_schema_extra=map_by("name") | _ONE_CASE),
         ]
         | None
     ) = Field(
