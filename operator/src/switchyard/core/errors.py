@@ -7,7 +7,8 @@
           ├── TemplateError        a pod template from which no pod can be built
           ├── PlanError            a cutover plan that the schema would not have taken
           ├── RoutingDocumentError  a routing document that no router can follow
-          └── SamplesError         a reading of a router's samples that no router can have made
+          ├── SamplesError         a reading of a router's samples that no router can have made
+          └── EvidenceError        kept evidence of a cutover that no test can have written
 
 Expected outcomes (no capacity, objective out of reach, budget too small) are values with a reason, never
 exceptions. What is raised here is caught once per object by `decide`, so that one bad object stops no other.
@@ -42,3 +43,7 @@ class RoutingDocumentError(CoreError):
 
 class SamplesError(CoreError):
     """A reading of a router's samples that no router can have made; the message has one line per problem."""
+
+
+class EvidenceError(CoreError):
+    """Kept evidence of a cutover that no test can have written."""

@@ -1,0 +1,99 @@
+"""Evidence: what a gate knows, against what it needs, and why it says what it says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from switchyard.core.cutover.sequential.split import to_threshold
+
+Verdict = Literal["Pass", "Fail", "Inconclusive"]
+
+
+class TwoSided(Protocol):
+    """A test with both sides."""
+
+    @property
+    def harm_log_e(self) -> float:
+        """Log of the evidence for harm."""
+
+    @property
+    def safe_log_e(self) -> float:
+        """Log of the evidence for safety."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Both sides of a gate in logs, the probabilities of error granted to it, and its minima.
+
+    `samples`: requests, or pairs, that count towards `min_samples`.
+    """
+
+    harm_log_e: float
+    safe_log_e: float
+    rollback_probability: float
+    promotion_probability: float
+    samples: int = 0
+    min_samples: int = 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail as soon as harm is shown, Pass when safety is and the minima are met, else Inconclusive."""
+        if self.harm_log_e >= to_threshold(self.rollback_probability):
+            return "Fail"
+        if self.safe_log_e >= to_threshold(self.promotion_probability) and self.samples >= self.min_samples:
+            return "Pass"
+        return "Inconclusive"
+
+    @property
+    def harm_percent(self) -> int:
+        """How far harm's evidence is on its way, 0 to 100, on a log scale; 100 only where it is there."""
+        return _to_percent(self.harm_log_e, to_threshold(self.rollback_probability))
+
+    @property
+    def safe_percent(self) -> int:
+        """How far safety's evidence is on its way, 0 to 100, on a log scale; 100 only where it is there."""
+        return _to_percent(self.safe_log_e, to_threshold(self.promotion_probability))
+
+    def explain(self) -> str:
+        """A sentence that says why."""
+        if self.verdict == "Fail":
+            return (
+                "The candidate is worse than the margin allows: "
+                f"if it were not, evidence like this would come up with a probability of at most "
+                f"{_show_probability(self.harm_log_e)}."
+            )
+        if self.verdict == "Pass":
+            return (
+                "The candidate is within the margin: "
+                f"if it were not, evidence like this would come up with a probability of at most "
+                f"{_show_probability(self.safe_log_e)}."
+            )
+        if self.safe_percent == 100:
+            return (
+                f"The candidate is within the margin, after {self.samples} of at least "
+                f"{self.min_samples} samples."
+            )
+        return (
+            f"Undecided after {self.samples} samples: evidence of harm at {self.harm_percent} % of what a "
+            f"rollback needs, of safety at {self.safe_percent} % of what a pass needs."
+        )
+
+
+def guard(plain: TwoSided, self_normalised: TwoSided, *, guards_safe: bool = False) -> tuple[float, float]:
+    """Harm's and safe's log evidence of a test and its guard: both must cross, so the lesser counts.
+
+    The bound holds where either test's assumptions do. `guards_safe`: for safety too, which takes longer.
+    """
+    harm = min(plain.harm_log_e, self_normalised.harm_log_e)
+    safe = min(plain.safe_log_e, self_normalised.safe_log_e) if guards_safe else plain.safe_log_e
+    return harm, safe
+
+
+def _to_percent(log_e: float, threshold: float) -> int:
+    return min(100, max(0, math.floor(100.0 * log_e / threshold))) if threshold > 0.0 else 100
+
+
+def _show_probability(log_e: float) -> str:
+    return f"{math.exp(-log_e):.2g}" if log_e < 13.8 else "0.000001"
