@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ import pytest
 import yaml
 from tests.unit.api.cutover_cases import BAD, FREE, FROZEN, GOOD, PHASES_AT_REST, PHASES_UNDER_WAY, plan
 
+from switchyard.api import ApiValueError
 from switchyard.api.crd import CUTOVER_PLAN, build_definition, build_schema, render_definition
 from switchyard.api.cutover import CutoverPlan
+from switchyard.api.parsing import parse_plan
 from switchyard.sandbox.apiserver.checking import check_custom
 from switchyard.sandbox.apiserver.definitions import check_definition, infos_of
 from switchyard.sandbox.apiserver.errors import FieldError
 from switchyard.sandbox.apiserver.pruning import default, prune
 from switchyard.sandbox.apiserver.resources import ResourceInfo
 
-EXAMPLES_PATH = Path(__file__).parents[3] / "crds" / "examples"
+ROOT = Path(__file__).parents[3]
+EXAMPLES_PATH = ROOT / "crds" / "examples"
 EXAMPLES = [
     pytest.param(document, id=document["metadata"]["name"])
     for path in sorted((EXAMPLES_PATH / "cutover").glob("*.yaml"))
@@ -111,6 +115,14 @@ def test_the_examples_name_workloads_variants_and_pools_of_the_other_examples() 
     specs = [each.values[0]["spec"] for each in EXAMPLES]
     assert {(each["workloadRef"]["name"], each["target"]["variant"]) for each in specs} <= variants
     assert {each["target"]["pool"] for each in specs if "pool" in each["target"]} <= pools
+
+
+def test_what_the_page_tells_people_to_write_is_taken() -> None:
+    page = (ROOT / "docs" / "cutover.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    plans = [plan(**{**plan()["spec"], **block["spec"]}) for block in blocks if set(block) >= {"spec"}]
+    assert len(plans) == len(blocks) >= 2
+    assert [admit(each)[1] for each in plans] == [[]] * len(plans)
 
 
 def test_there_is_an_example_for_each_router_and_one_with_everything_that_waits() -> None:
@@ -212,3 +224,13 @@ def test_defaults_stand_in_what_is_stored() -> None:
         "abort": False,
     }
     assert stored["status"] == {"observedGeneration": -1}
+
+
+def test_a_plan_is_read_and_what_can_not_be_read_is_named() -> None:
+    assert parse_plan(plan(target={"variant": "neuron", "pool": "inf2"})).spec.target.pool == "inf2"
+    with pytest.raises(ApiValueError, match=r"spec\.steps\[0\]\.weight: 'all'"):
+        parse_plan(plan(steps=[{"weight": "all"}]))
+
+
+def test_fields_of_a_later_release_are_ignored() -> None:
+    assert parse_plan({**plan(omens=["owl"]), "status": {"mood": "fine"}}) == parse_plan(plan())

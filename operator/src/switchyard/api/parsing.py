@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from switchyard.api.cutover import CutoverPlan
 from switchyard.api.pool import AcceleratorPool
 from switchyard.api.workload import InferenceWorkload
 
@@ -31,6 +32,11 @@ def parse_pool(body: Mapping[str, Any]) -> AcceleratorPool:
 def parse_workload(body: Mapping[str, Any]) -> InferenceWorkload:
     """The workload in an object of the API. Unknown fields are ignored. Raises ApiValueError."""
     return _parse(InferenceWorkload, body)
+
+
+def parse_plan(body: Mapping[str, Any]) -> CutoverPlan:
+    """The cutover plan in an object of the API. Unknown fields are ignored. Raises ApiValueError."""
+    return _parse(CutoverPlan, body)
 
 
 def _parse(kind: type[_Kind], body: Mapping[str, Any]) -> _Kind:
