@@ -129,8 +129,12 @@ def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return st.booleans()
         case "array":
             keys = schema.get("x-kubernetes-list-map-keys")
-            unique = (lambda item: str([item.get(key) for key in keys])) if keys else str
+            fields = schema["items"].get("properties", {})
             items = documents(schema["items"])
+
+            def unique(item: Any) -> str:
+                return str([item.get(key, fields[key].get("default")) for key in keys] if keys else item)
+
             return st.lists(items, min_size=schema.get("minItems", 0), max_size=2, unique_by=unique)
     if "properties" not in schema:
         least = schema.get("minProperties", 0)
