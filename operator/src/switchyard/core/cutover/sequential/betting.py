@@ -12,7 +12,7 @@ from switchyard.core.cutover.sequential.mixture import Floats, log_mean
 from switchyard.core.cutover.sequential.persisted import Persisted, round_down
 
 # Bets as parts of the largest one that cannot lose everything.
-BET_RATIOS = np.array([0.01, 0.03, 0.07, 0.14, 0.25, 0.4, 0.6, 0.85])
+BET_RATIOS = np.array([0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.75, 0.97])
 _WEIGHTS = np.full(len(BET_RATIOS), 1 / len(BET_RATIOS))
 _ZEROS = (0.0,) * len(BET_RATIOS)
 

@@ -1,0 +1,120 @@
+"""Errors of both arms over thousands of streams, looked at after every window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.unit.core.cutover.sequential.streams import (
+    ALPHA,
+    STREAMS,
+    THRESHOLD,
+    Errors,
+    count_ever,
+    fixed_horizon_log_odds,
+    fixed_horizon_two_rates,
+    median_first,
+    most_in_error,
+    report,
+)
+
+from switchyard.core.cutover.sequential.ratio import ContrastWindow, RatioTest
+from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest
+
+WINDOWS = 120
+# The way of a cutover: 200 requests per window, at 5, 10, 25 and 50 % on the candidate.
+CANDIDATE = np.repeat([10, 20, 50, 100], WINDOWS // 4)
+BASELINE = 200 - CANDIDATE
+EVEN = np.full(WINDOWS, 100)
+# A baseline whose rate moves through the day.
+MOVING = 0.02 * (1 + 0.5 * np.sin(np.arange(WINDOWS) / 10))
+
+
+def test_one_stream_says_what_the_arrays_say():
+    errors = Errors.draw(1, BASELINE, CANDIDATE, 0.05, odds_ratio=1.4)
+    harm, safe = errors.ratio_logs(1.5)[3], errors.ratio_logs(1.5, is_safe=True)[3]
+    guard = errors.self_normalised_logs(1.5)[3]
+    plain, normalised = RatioTest(1.5), SelfNormalisedTest(1.5)
+    for index, contrast in enumerate(errors.windows(3)):
+        window = ContrastWindow(index, (contrast,))
+        plain, normalised = plain.update(window), normalised.update(window)
+        assert plain.harm_log_e == pytest.approx(harm[index], abs=0.02)
+        assert plain.safe_log_e == pytest.approx(safe[index], abs=0.02)
+        assert normalised.harm_log_e == pytest.approx(guard[index], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "baseline", "candidate", "rate"),
+    [
+        ("equal arms, even split", EVEN, EVEN, 0.02),
+        ("equal arms, growing weight, moving load", BASELINE, CANDIDATE, MOVING),
+        ("equal arms, ten requests per window", np.full(WINDOWS, 5), np.full(WINDOWS, 5), 0.02),
+        ("equal arms, slow share 5 %", EVEN, EVEN, 0.05),
+    ],
+)
+def test_equal_arms_are_rolled_back_no_more_often_than_promised(name, baseline, candidate, rate):
+    errors = Errors.draw(11, baseline, candidate, rate)
+    ours = count_ever(errors.ratio_logs(1.0) >= THRESHOLD)
+    guarded = count_ever(np.minimum(errors.ratio_logs(1.0), errors.self_normalised_logs(1.0)) >= THRESHOLD)
+    naive = count_ever(errors.naive_p_values(1.0) <= ALPHA)
+    report(name, ours=ours / STREAMS, guarded=guarded / STREAMS, naive=naive / STREAMS)
+    assert guarded <= ours <= most_in_error()
+    assert naive > 3 * ALPHA * STREAMS
+
+
+def test_arms_at_the_margin_are_rolled_back_and_passed_no_more_often_than_promised():
+    errors = Errors.draw(12, BASELINE, CANDIDATE, MOVING, odds_ratio=1.5)
+    harm = count_ever(errors.ratio_logs(1.5) >= THRESHOLD)
+    safe = count_ever(errors.ratio_logs(1.5, is_safe=True) >= THRESHOLD)
+    report("at the margin of 1.5", rolled_back=harm / STREAMS, passed=safe / STREAMS)
+    assert 0 < harm <= most_in_error()
+    assert 0 < safe <= most_in_error()
+
+
+@pytest.mark.parametrize("concentration", [50, 20])
+def test_failures_that_come_together_break_the_plain_test_and_not_the_guarded_one(concentration):
+    errors = Errors.draw(13, BASELINE, CANDIDATE, MOVING, concentration=concentration)
+    plain = errors.ratio_logs(1.0) >= THRESHOLD
+    guard = errors.self_normalised_logs(1.0) >= THRESHOLD
+    naive = count_ever(errors.naive_p_values(1.0) <= ALPHA)
+    report(
+        f"failures together, concentration {concentration}",
+        plain=count_ever(plain) / STREAMS,
+        guarded=count_ever(plain & guard) / STREAMS,
+        naive=naive / STREAMS,
+    )
+    assert count_ever(plain) > most_in_error()
+    assert count_ever(plain & guard) <= most_in_error()
+
+
+@pytest.mark.parametrize(
+    ("rate", "odds_ratio", "plain_bound", "guarded_bound"),
+    [(0.02, 2.0, 2.0, 4.0), (0.02, 3.0, 2.0, 6.0), (0.05, 2.0, 2.0, 4.0)],
+)
+def test_a_worse_candidate_is_found(rate, odds_ratio, plain_bound, guarded_bound):
+    errors = Errors.draw(14, EVEN, EVEN, rate, odds_ratio=odds_ratio)
+    odds = odds_ratio * rate / (1 - rate)
+    optimum = fixed_horizon_two_rates(rate, odds / (1 + odds))
+    plain = errors.ratio_logs(1.0) >= THRESHOLD
+    guarded = plain & (errors.self_normalised_logs(1.0) >= THRESHOLD)
+    ours, both = median_first(plain, 200), median_first(guarded, 200)
+    report(
+        f"{rate:.0%}, odds x{odds_ratio}",
+        plain=ours,
+        guarded=both,
+        optimum=round(optimum),
+        ratio=round(ours / optimum, 2),
+        guarded_ratio=round(both / optimum, 2),
+        found=count_ever(plain) / STREAMS,
+    )
+    assert ours < plain_bound * optimum
+    assert both < guarded_bound * optimum
+
+
+def test_an_equal_candidate_is_passed():
+    windows = np.full(WINDOWS, 250)
+    errors = Errors.draw(15, windows, windows, 0.05)
+    passed = errors.ratio_logs(1.5, is_safe=True) >= THRESHOLD
+    optimum = fixed_horizon_log_odds(0.05, np.log(1.5))
+    ours = median_first(passed, 500)
+    report("5 %, equal, margin 1.5", median=ours, optimum=round(optimum), ratio=round(ours / optimum, 2))
+    assert ours < 2 * optimum
