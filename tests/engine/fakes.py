@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from switchyard.core.decisions import Apply, Decisions, Delete, EventNote, ObjectDecision, StatusWrite
-from switchyard.core.world import Child, Meta, Node, Pool, Workload, World
+from switchyard.core.decisions import (
+    Apply,
+    Decisions,
+    Delete,
+    EventNote,
+    FinalizerWrite,
+    ObjectDecision,
+    StatusWrite,
+)
+from switchyard.core.world import Child, Meta, Node, Plan, Pool, Workload, World
 from switchyard.engine.ports import Conflict, Denied, LoopReport, NotSynced, WriteResult, Written
 
 Key = tuple[str, str, str]
@@ -112,6 +120,21 @@ class FakeCluster:
             stored["metadata"]["resourceVersion"] = str(next(self._versions))
         return self._accepted("status", self.observe(stored))
 
+    async def write_finalizers(self, write: FinalizerWrite) -> WriteResult:
+        if refusal := self._ask("finalizers", write.kind, write.meta.name):
+            return refusal
+        key = (write.kind, write.meta.namespace, write.meta.name)
+        stored = self.objects.get(key)
+        if stored is None:
+            return Written()
+        if stored["metadata"]["resourceVersion"] != write.meta.resource_version:
+            return Conflict("changed")
+        stored["metadata"]["finalizers"] = list(write.finalizers)
+        stored["metadata"]["resourceVersion"] = str(next(self._versions))
+        if "deletionTimestamp" in stored["metadata"] and not write.finalizers:
+            del self.objects[key]
+        return self._accepted("finalizers", self.observe(stored))
+
     async def record_event(self, note: EventNote) -> WriteResult:
         if refusal := self._ask("record", "Event", note.meta.name):
             return refusal
@@ -157,6 +180,7 @@ class FakeWatch:
             now=now,
             pools=tuple(each for each in shown if isinstance(each, Pool)),
             workloads=tuple(each for each in shown if isinstance(each, Workload)),
+            plans=tuple(each for each in shown if isinstance(each, Plan)),
             nodes=tuple(each for each in shown if isinstance(each, Node)),
             children=tuple(each for each in shown if isinstance(each, Child)),
             namespaces={"shop": {}},
@@ -197,6 +221,8 @@ def meta_of(body: Mapping[str, Any]) -> Meta:
         resource_version=metadata["resourceVersion"],
         generation=metadata["generation"],
         labels=metadata["labels"],
+        is_deleting="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers") or ()),
     )
 
 
@@ -209,7 +235,14 @@ def child_of(body: Mapping[str, Any]) -> Child:
     return Child("v1", body["kind"], meta_of(body), owner_uid=body.get("owner", ""), body=body)
 
 
-def observe_toy(body: Mapping[str, Any]) -> Workload | Child | None:
+def plan_of(body: Mapping[str, Any]) -> Plan:
+    """Spec and status stay plain mappings, as those of a workload."""
+    return Plan(meta_of(body), spec=body["spec"], status=body["status"])
+
+
+def observe_toy(body: Mapping[str, Any]) -> Workload | Plan | Child | None:
+    if body["kind"] == "CutoverPlan":
+        return plan_of(body)
     if body["kind"] == "InferenceWorkload":
         return workload_of(body)
     return child_of(body) if body["metadata"]["labels"].items() >= MANAGED.items() else None

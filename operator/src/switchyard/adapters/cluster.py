@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ from switchyard.adapters.resources import (
     Resource,
 )
 from switchyard.api.labels import MANAGED_BY
-from switchyard.core.decisions import Apply, Delete, EventNote, StatusWrite
+from switchyard.core.decisions import Apply, Delete, EventNote, FinalizerWrite, StatusWrite
 from switchyard.core.holding import find_holder
 from switchyard.core.world import Pool, Settings, Unreadable, Workload, World
 from switchyard.engine.ports import Conflict, Denied, Failed, NotSynced, Observed, WriteResult, Written
@@ -41,6 +41,10 @@ logger = logging.getLogger(__name__)
 
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+_PROJECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Observed]] = {
+    POOLS.kind: project_pool,
+    WORKLOADS.kind: project_workload,
+}
 
 
 @dataclass
@@ -175,7 +179,24 @@ class KubernetesWriter:
         )
         if isinstance(answer, Answer) and answer.status == 404:
             return Conflict("gone")
-        return _result(answer, project_pool if write.kind == POOLS.kind else project_workload)
+        return _result(answer, _PROJECTIONS[write.kind])
+
+    async def write_finalizers(self, write: FinalizerWrite) -> WriteResult:
+        """Replace the finalizers, if nobody wrote the object since we looked; one that is gone has none."""
+        resource, meta = BY_KIND[write.kind], write.meta
+        answer = await self.connection.request(
+            "PATCH",
+            resource.path(meta.namespace, meta.name),
+            query={"fieldManager": "switchyard-cutover"},
+            body=[
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
+                {"op": "add", "path": "/metadata/finalizers", "value": list(write.finalizers)},
+            ],
+            content_type=JSON_PATCH,
+        )
+        if isinstance(answer, Answer) and answer.status == 404:
+            return Written()
+        return _result(answer, _PROJECTIONS[write.kind])
 
     async def record_event(self, note: EventNote) -> WriteResult:
         return await self.recorder.record(note)

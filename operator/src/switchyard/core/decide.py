@@ -72,7 +72,7 @@ def decide(
         objects += _guarded(workload, "InferenceWorkload", world, broken, decide_one)
     objects += [report_unreadable(each, world.now) for each in world.unreadable]
     return Decisions(
-        tuple(each for each in objects if each.applies or each.deletes or each.status or each.events),
+        tuple(each for each in objects if not each.is_empty),
         recheck_at=_find_recheck(turn),
     )
 

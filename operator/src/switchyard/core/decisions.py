@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from switchyard.core.cutover.orders import TrafficOrder, TrafficWatch
 from switchyard.core.holding import PLACEMENT
 from switchyard.core.world import Child, Meta
 
@@ -45,6 +46,15 @@ class StatusWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalizerWrite:
+    """Replace the finalizers of the object that `meta` names, guarded by meta.resource_version."""
+
+    kind: str
+    meta: Meta
+    finalizers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EventNote:
     """An event on a transition. `reason` is a stable CamelCase word; equal notes are aggregated by count."""
 
@@ -57,9 +67,11 @@ class EventNote:
 
 @dataclass(frozen=True, slots=True)
 class ObjectDecision:
-    """All that belongs to one pool or workload. Order of effects: applies, deletes, status, events.
+    """All that belongs to one object.
 
-    A failed write skips what follows it in the same object and never touches other objects.
+    Order of effects: applies, deletes, finalizers, status, events, traffic. A failed write skips what follows
+    it in the same object and never touches other objects. A status and finalizers are not written in one
+    pass: each write changes the version that guards the other.
     """
 
     kind: str
@@ -69,6 +81,14 @@ class ObjectDecision:
     deletes: tuple[Delete, ...] = ()
     status: StatusWrite | None = None
     events: tuple[EventNote, ...] = ()
+    finalizers: FinalizerWrite | None = None
+    traffic: TrafficOrder | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True when the object is as it should be."""
+        effects = (self.applies, self.deletes, self.finalizers, self.status, self.events, self.traffic)
+        return not any(effects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +97,4 @@ class Decisions:
 
     objects: tuple[ObjectDecision, ...] = ()
     recheck_at: datetime | None = None
+    watches: tuple[TrafficWatch, ...] = ()

@@ -20,6 +20,7 @@ from switchyard.api import (
 )
 from switchyard.api.cutover import CutoverPlanSpec
 from switchyard.api.cutover_status import CutoverPlanStatus
+from switchyard.core.cutover.orders import Carried
 from switchyard.core.learning.learned import LearnedProfile
 from switchyard.core.routing.plan import RouteState, Support
 from switchyard.core.routing.samples import Samples
@@ -273,3 +274,4 @@ class World:
     advice: Advice | None = None  # None: none yet
     plans: tuple[Plan, ...] = ()
     sights: Mapping[tuple[str, str], Sight] = field(default_factory=dict)  # by plan
+    carried: Mapping[tuple[str, str], Carried] = field(default_factory=dict)  # the last order of a plan

@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from switchyard.core.world import Child, Meta, Pool, Unreadable, Workload, World
+from switchyard.core.world import Child, Meta, Plan, Pool, Unreadable, Workload, World
 from switchyard.engine.ports import ObjectKey, Observed
 
 # How long a watch may take to show a write before we believe it again. A write whose echo never
 # comes (its object was deleted and made anew in between) must not hide the cluster for ever.
 FORGET_AFTER_SECONDS = 10.0
 
-_T = TypeVar("_T", Pool, Workload, Unreadable, Child)
+_T = TypeVar("_T", Pool, Workload, Plan, Unreadable, Child)
 
 
 def kind_of(observed: Observed) -> str:
@@ -31,6 +31,8 @@ def kind_of(observed: Observed) -> str:
             return "AcceleratorPool"
         case Workload():
             return "InferenceWorkload"
+        case Plan():
+            return "CutoverPlan"
         case Unreadable() | Child():
             return observed.kind
 
@@ -84,7 +86,7 @@ class OwnWrites:
         """The world with our unseen writes in it, in the same order; forgets what the watch has shown."""
         self._seen = {
             key_of(item): item.meta.resource_version
-            for group in (world.pools, world.workloads, world.unreadable, world.children)
+            for group in (world.pools, world.workloads, world.plans, world.unreadable, world.children)
             for item in group
         }
         self._forget(now_seconds)
@@ -94,6 +96,7 @@ class OwnWrites:
             world,
             pools=self._merge(world.pools, Pool),
             workloads=self._merge(world.workloads, Workload),
+            plans=self._merge(world.plans, Plan),
             unreadable=self._merge(world.unreadable, Unreadable),
             children=self._mark_deleted(self._merge(world.children, Child)),
         )

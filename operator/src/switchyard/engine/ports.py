@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from switchyard.core.decisions import Apply, Decisions, Delete, EventNote, StatusWrite
-from switchyard.core.world import Child, Pool, Unreadable, Workload, World
+from switchyard.core.decisions import Apply, Decisions, Delete, EventNote, FinalizerWrite, StatusWrite
+from switchyard.core.world import Child, Plan, Pool, Unreadable, Workload, World
 
 ObjectKey = tuple[str, str, str]  # kind, namespace, name
 
-Observed = Pool | Workload | Unreadable | Child
+Observed = Pool | Workload | Plan | Unreadable | Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class ClusterWriter(Protocol):
     async def apply(self, apply: Apply) -> WriteResult: ...
     async def delete(self, delete: Delete) -> WriteResult: ...
     async def write_status(self, write: StatusWrite) -> WriteResult: ...
+    async def write_finalizers(self, write: FinalizerWrite) -> WriteResult: ...
     async def record_event(self, note: EventNote) -> WriteResult: ...
 
 

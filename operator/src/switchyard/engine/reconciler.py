@@ -5,6 +5,7 @@
       -> let the advisor look at it                        in the background; its last advice joins the world
       -> decide(world), pure, in a worker thread           the event loop stays free for the watches
       -> write the differences, objects side by side       applies, deletes, status, events, in this order
+      -> say what traffic is wanted of plans               each after its status, beside the loop
       -> report
 
 Kill the process after any single write: the next one reaches the same end, because names are
@@ -22,7 +23,7 @@ from datetime import datetime
 from functools import partial
 
 from switchyard.core.decisions import Decisions, ObjectDecision
-from switchyard.core.world import Child, Refusal
+from switchyard.core.world import Child, Refusal, World
 from switchyard.engine.advisor import Advisor
 from switchyard.engine.backoff import Backoff
 from switchyard.engine.debounce import Debounce
@@ -42,6 +43,8 @@ from switchyard.engine.ports import (
     WriteResult,
     Written,
 )
+from switchyard.engine.sights import SightSource
+from switchyard.engine.traffic import TrafficExecutor
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ class _Step:
     """One effect of an object; `removes` names the child that it deletes."""
 
     kind: str
-    verb: str  # apply | delete | status | record
+    verb: str  # apply | delete | finalizers | status | record
     send: Callable[[], Awaitable[WriteResult]]
     removes: Child | None = None
 
@@ -92,6 +95,8 @@ class Reconciler:
     conflict_backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.2, ceiling_seconds=10.0))
     may_act: Callable[[], bool] = lambda: True  # False once the lease may be another's
     advisor: Advisor | None = None
+    traffic: TrafficExecutor | None = None
+    sights: SightSource | None = None
     _own_writes: OwnWrites = field(default_factory=OwnWrites)
     _retries: dict[ObjectKey, _Retry] = field(default_factory=dict)
     _refusals: dict[ObjectKey, Refusal] = field(default_factory=dict)
@@ -128,12 +133,17 @@ class Reconciler:
             self._own_writes.overlay(snapshot, start),
             refusals=dict(self._refusals),
             advice=self.advisor.latest if self.advisor else None,
+            sights=self.sights.sights if self.sights else {},
+            carried=self.traffic.carried if self.traffic else {},
         )
         if self.advisor:
             self.advisor.consider(world)
         decisions = await asyncio.to_thread(self.decide, world)
         self._note_recheck(decisions, world.now, start)
+        if self.sights:
+            self.sights.follow(decisions.watches)
         writes, failures = await self._write(decisions)
+        failures = {**self._settle_traffic(world, decisions), **failures}
         report = LoopReport(
             started_at=started_at,
             duration_seconds=self.clock.monotonic_seconds() - start,
@@ -184,6 +194,18 @@ class Reconciler:
                     tasks.create_task(write_one(decision))
         return counts, {key: retry.problem for key, retry in self._retries.items() if retry.problem}
 
+    def _settle_traffic(self, world: World, decisions: Decisions) -> dict[ObjectKey, str]:
+        """Why traffic that is wanted is not moved, by plan; no more is tried of what nobody wants now."""
+        if self.traffic is None:
+            return {}
+        wanted = {(each.namespace, each.name): each for each in decisions.objects if each.traffic}
+        self.traffic.retain(wanted.keys(), {plan.key for plan in world.plans})
+        return {
+            _key(wanted[key]): f"traffic: {carried.problem}"
+            for key, carried in self.traffic.carried.items()
+            if key in wanted and carried.problem
+        }
+
     def _is_held_back(self, decision: ObjectDecision) -> bool:
         retry = self._retries.get(_key(decision))
         if retry is None or retry.decision != decision:
@@ -211,6 +233,8 @@ class Reconciler:
                     self._note_refusal(decision, step, result)
                     self._report_failure(decision, step, result)
                     return
+        if decision.traffic is not None and self.traffic is not None and self.may_act():
+            self.traffic.submit((decision.namespace, decision.name), decision.traffic)
         recovered = self._retries.pop(_key(decision), None)
         if recovered is not None and recovered.problem:
             logger.info("writes go through again", extra={"object": "/".join(_key(decision))})
@@ -229,6 +253,9 @@ class Reconciler:
             ),
         ]
         told = [_Step("Event", "record", partial(self.writer.record_event, n)) for n in decision.events]
+        if decision.finalizers is not None:
+            keep = partial(self.writer.write_finalizers, decision.finalizers)
+            children.append(_Step(decision.finalizers.kind, "finalizers", keep))
         if decision.status is not None:
             send = partial(self.writer.write_status, decision.status)
             told.insert(0, _Step(decision.status.kind, "status", send))
