@@ -14,6 +14,7 @@ from switchyard.api.cutover_status import CutoverPlanStatus
 from switchyard.core.cutover.types import SegmentState, Side, State
 from switchyard.core.decide import decide
 from switchyard.core.decisions import Decisions
+from switchyard.core.plans import Cutovers
 from switchyard.core.world import Meta, Plan, World
 
 OLD = Side("v", "old", "chat-v-old")
@@ -45,7 +46,7 @@ def recalling(states: Mapping[str, State]) -> Callable[[Plan], State]:
 
 
 def decide_with(at: World, **states: State) -> Decisions:
-    return decide(at, recall=recalling(states))
+    return decide(at, cutovers=Cutovers(recalling(states)))
 
 
 def settle_with(at: World, **states: State) -> World:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from tests.unit.core.plans import NEW, OLD, plan, recalling, settle_with, state
+from tests.unit.core.plans import NEW, OLD, decide_with, plan, recalling, settle_with, state
 from tests.unit.core.test_cutover_tracks import CANARY, two_pools
 from tests.unit.core.worlds import apply, foreign_pod, lose_node, node, pool, settle, variant, workload, world
 
@@ -23,7 +23,7 @@ from switchyard.core.cutover.sighting import (
     view_target,
 )
 from switchyard.core.cutover.types import SegmentState, State
-from switchyard.core.decide import decide, solve
+from switchyard.core.decide import solve
 from switchyard.core.placement.explain import Leftover
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.readings import read_world
@@ -206,7 +206,7 @@ def test_a_candidate_whose_devices_went_to_a_higher_tier_is_lost() -> None:
 def test_once_the_candidate_serves_it_is_sized_by_demand() -> None:
     at = settle_with(two_pools(), move=replace(CANARY, candidate_replicas=2))
     completing = state("Completing", replicas=2, weight=100)
-    at = apply(at, decide(at, recall=recalling({"move": completing})))
+    at = apply(at, decide_with(at, move=completing))
     found = sides(at, completing)
     assert find_active(found) == NEW
     assert view_candidate(found, completing, 1.0).wanted == 2

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 
 from switchyard.catalog import Catalog, load_catalog
-from switchyard.core.cutover.errand import Recall, recall_nothing
 from switchyard.core.decisions import Decisions, ObjectDecision
 from switchyard.core.placement.ballot import Ballot
 from switchyard.core.placement.case import Option
@@ -23,6 +22,7 @@ from switchyard.core.placement.guests import find_host, name_guest
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pose import Circumstances, pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
+from switchyard.core.plans import Cutovers, PlanTable, decide_plans
 from switchyard.core.readings import Readings, read_world
 from switchyard.core.reports import report_broken, report_pool, report_unreadable
 from switchyard.core.rollout import roll_out
@@ -33,6 +33,7 @@ from switchyard.core.stability.recommend import RecommendationPlan, Today, plan_
 from switchyard.core.world import Pool, Workload, World
 
 Key = tuple[str, str]
+_READ_NOTHING = Cutovers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ def decide(
     world: World,
     catalog: Catalog | None = None,
     solver: Solver | None = None,
-    recall: Recall = recall_nothing,
+    cutovers: Cutovers = _READ_NOTHING,
 ) -> Decisions:
     """The objects, statuses and events that this world calls for; none for what is as it should be."""
     readings = read_world(world, catalog or load_catalog())
     broken = dict(readings.broken)
-    states = recall_all(world.plans, recall, broken)
+    states = recall_all(world.plans, cutovers.recall, broken)
     seats = seat_all(world, readings, broken, states)
     solution = solve(seats, readings, solver or Optimiser())
     turn = _Turn(world, readings, Leftover(solution, readings.pools, readings.quotas), NameRegister(world))
@@ -70,10 +71,15 @@ def decide(
         seat = seats.get(workload.key)
         decide_one = partial(_decide_workload, seat, turn) if seat else None
         objects += _guarded(workload, "InferenceWorkload", world, broken, decide_one)
+    table = PlanTable(world, readings, turn.leftover, seats, states, broken)
+    passes = decide_plans(table, cutovers)
+    objects += [each.decision for each in passes]
+    turn.moments.extend(each.recheck_at for each in passes)
     objects += [report_unreadable(each, world.now) for each in world.unreadable]
     return Decisions(
         tuple(each for each in objects if not each.is_empty),
         recheck_at=_find_recheck(turn),
+        watches=tuple(each.watch for each in passes if each.watch is not None),
     )
 
 

@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from switchyard.api import AcceleratorPoolStatus, InferenceWorkloadStatus, Reason
+from switchyard.api.cutover_status import CutoverPlanStatus
 from switchyard.core.conditions import FALSE, TRUE, Finding, Transition, merge
 from switchyard.core.decisions import EventNote, ObjectDecision, StatusWrite
 from switchyard.core.placement.cost import steady_price
 from switchyard.core.placement.pool_view import PoolView
 from switchyard.core.pool_status import PoolReport, describe_pool, pool_columns
 from switchyard.core.stability.back_off import Trust
-from switchyard.core.world import Meta, Pool, Unreadable, Workload, World
+from switchyard.core.world import Meta, Plan, Pool, Unreadable, Workload, World
+
+Status = AcceleratorPoolStatus | InferenceWorkloadStatus | CutoverPlanStatus
 
 _TOLD_WHEN_NEW = frozenset(
     {"Ready", "Placed", "Exposed"}
@@ -51,7 +54,7 @@ def _loss_of_trust(pool: Pool, trust: Trust) -> tuple[EventNote, ...]:
     return (EventNote("AcceleratorPool", pool.meta, "Warning", trust.back_off.reason, message),)
 
 
-def report_broken(subject: Pool | Workload, kind: str, problem: str, now: datetime) -> ObjectDecision:
+def report_broken(subject: Pool | Workload | Plan, kind: str, problem: str, now: datetime) -> ObjectDecision:
     """The status of an object that could not be decided on: what is stored stays, the conditions say why."""
     fields = _dump(subject.status)
     status, events = write_status(
@@ -77,7 +80,7 @@ def report_unreadable(subject: Unreadable, now: datetime) -> ObjectDecision:
 def write_status(
     kind: str,
     meta: Meta,
-    stored: AcceleratorPoolStatus | InferenceWorkloadStatus,
+    stored: Status,
     *,
     fields: Mapping[str, Any],
     findings: Sequence[Finding],
@@ -94,7 +97,7 @@ def write_status(
     return write, _events(kind, meta, transitions)
 
 
-def _dump(status: AcceleratorPoolStatus | InferenceWorkloadStatus) -> dict[str, Any]:
+def _dump(status: Status) -> dict[str, Any]:
     dumped: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return dumped
 
