@@ -12,6 +12,12 @@ import numpy as np
 from scipy import stats
 
 from switchyard.core.cutover.sequential.betting import BET_RATIOS, compute_log_factors
+from switchyard.core.cutover.sequential.difference import (
+    HARM_STEPS,
+    SAFE_RATIOS,
+    compute_difference_logs,
+    estimate_rate,
+)
 from switchyard.core.cutover.sequential.hypergeometric import (
     Contrast,
     compute_log_ratios,
@@ -105,6 +111,21 @@ class Errors:
         beyond = (self.candidate_bad - lowest[..., 0]) * lowest[..., 1]
         logs += beyond[..., None] * direction * LOG_ODDS_STEPS
         return mean_exp(np.cumsum(logs, axis=1), LOG_ODDS_WEIGHTS)
+
+    def difference_logs(self, margin, *, is_safe=False):
+        """DifferenceTest's log evidence after every window."""
+        streams, windows = self.candidate_bad.shape
+        requests, bad = np.zeros(streams), np.zeros(streams)
+        width = len(SAFE_RATIOS) if is_safe else HARM_STEPS
+        logs = np.zeros((streams, windows, width))
+        for window in range(windows):
+            sizes = float(self.baseline_requests[window]), float(self.candidate_requests[window])
+            counts = self.baseline_bad[:, window], self.candidate_bad[:, window]
+            if window:
+                rate = estimate_rate(requests, bad)
+                logs[:, window] = compute_difference_logs(sizes, counts, rate, margin, is_safe=is_safe)
+            requests, bad = 0.95 * requests + sizes[0], 0.95 * bad + counts[0]
+        return mean_exp(np.cumsum(logs, axis=1), np.full(width, 1 / width))
 
     def _moments(self, margin):
         def moments(baseline, candidate, bad):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.core.cutover.sequential import cases
 
 from switchyard.core.cutover.sequential.betting import BettingTest
+from switchyard.core.cutover.sequential.difference import DifferenceTest
 from switchyard.core.cutover.sequential.hard_stop import HardStop
 from switchyard.core.cutover.sequential.paired import PairedTest
 from switchyard.core.cutover.sequential.ratio import ContrastWindow, RatioTest
@@ -19,13 +20,15 @@ from switchyard.core.errors import EvidenceError
 
 KINDS = {
     "ratio": (RatioTest(1.5), cases.contrast_windows),
+    "difference": (DifferenceTest(0.01), cases.contrast_windows),
+    "self-normalised, absolute": (SelfNormalisedTest(1.5, 0.01), cases.contrast_windows),
     "self-normalised": (SelfNormalisedTest(1.5), cases.contrast_windows),
     "paired": (PairedTest(1.5), cases.pair_windows),
     "betting": (BettingTest(0.02), cases.score_windows),
     "shares": (SampleRatioTest(), cases.share_windows),
     "hard stop": (HardStop(), cases.failure_windows),
 }
-TWO_SIDED = ["ratio", "self-normalised", "paired", "betting"]
+TWO_SIDED = ["ratio", "difference", "self-normalised", "paired", "betting"]
 
 
 def run(test, windows):

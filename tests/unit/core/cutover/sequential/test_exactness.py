@@ -13,6 +13,12 @@ from scipy import integrate, stats
 from tests.unit.core.cutover.sequential.cases import contrasts
 
 from switchyard.core.cutover.sequential.betting import BettingTest, ScoreWindow, compute_log_factors
+from switchyard.core.cutover.sequential.difference import (
+    HARM_STEPS,
+    SAFE_RATIOS,
+    compute_difference_logs,
+    find_nearest,
+)
 from switchyard.core.cutover.sequential.hypergeometric import (
     Contrast,
     compute_log_ratios,
@@ -166,3 +172,41 @@ def test_the_mean_of_a_whole_mixture_over_two_windows_is_one():
         for one, two in itertools.product(outcomes, outcomes)
     )
     assert whole / sum(chances) ** 2 == pytest.approx(1.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.sampled_from([0.0, 0.002, 0.1, 0.4]),
+    st.floats(0.001, 0.99),
+    st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),
+    st.booleans(),
+)
+def test_the_mean_of_a_difference_factor_is_at_most_one_all_over_its_null(
+    sizes, margin, rate, place, is_safe
+):
+    """By enumeration of all outcomes of one window, at random points of the null and on its edge."""
+    baseline, candidate = sizes
+    share = place[0] * (1 - margin)
+    edge = share + margin
+    other = edge + place[1] * (1 - edge if is_safe else -edge)
+    mean = np.zeros(len(SAFE_RATIOS) if is_safe else HARM_STEPS)
+    for bad, worse in itertools.product(range(baseline + 1), range(candidate + 1)):
+        logs = compute_difference_logs(sizes, (bad, worse), rate, margin, is_safe=is_safe)
+        chance = stats.binom.pmf(bad, baseline, share) * stats.binom.pmf(worse, candidate, other)
+        mean += chance * np.exp(logs)
+    assert mean.max() <= 1.0 + 1e-6
+
+
+def test_the_nearest_point_of_the_null_is_that_of_a_search():
+    from scipy.optimize import minimize_scalar
+
+    def distance(share):
+        return sum(
+            size * (p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q)))
+            for size, p, q in ((300, 0.02, share), (50, 0.2, share + 0.03))
+        )
+
+    found = minimize_scalar(distance, bounds=(0.001, 0.9), method="bounded", options={"xatol": 1e-10})
+    ours = find_nearest((np.array([300.0]), np.array([50.0])), np.array([0.02]), np.array([0.2]), 0.03)
+    assert ours[0] == pytest.approx(found.x, abs=1e-6)

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.cutover.sequential.cases import contrasts
 
-from switchyard.core.cutover.sequential.evidence import Evidence, guard
+from switchyard.core.cutover.sequential.betting import BettingTest, ScoreWindow
+from switchyard.core.cutover.sequential.difference import DifferenceTest
+from switchyard.core.cutover.sequential.evidence import Evidence, Sides, guard, widen
 from switchyard.core.cutover.sequential.hard_stop import FailureWindow, HardStop, find_run_threshold
 from switchyard.core.cutover.sequential.hypergeometric import Contrast
 from switchyard.core.cutover.sequential.needed import (
@@ -19,11 +21,14 @@ from switchyard.core.cutover.sequential.needed import (
     compute_needed,
     grow_betting_harm,
     grow_betting_safe,
+    grow_difference_harm,
+    grow_difference_safe,
     grow_paired_harm,
     grow_paired_safe,
     grow_ratio_harm,
     grow_ratio_safe,
 )
+from switchyard.core.cutover.sequential.paired import PairedTest, PairWindow
 from switchyard.core.cutover.sequential.quantiles import (
     QuantileBand,
     bound_quantile,
@@ -63,8 +68,15 @@ def test_a_guarded_rollback_needs_both_tests_and_a_pass_the_plain_one():
     window = ContrastWindow(0, (Contrast(500, 5, 500, 60),))
     plain, other = RatioTest().update(window), SelfNormalisedTest().update(window)
     assert plain.harm_log_e > other.harm_log_e
-    assert guard(plain, other) == (other.harm_log_e, plain.safe_log_e)
-    assert guard(plain, other, guards_safe=True)[1] == min(plain.safe_log_e, other.safe_log_e)
+    assert guard(plain, other) == Sides(other.harm_log_e, plain.safe_log_e)
+    guarded = guard(plain, other, guards_safe=True)
+    assert guarded.safe_log_e == min(plain.safe_log_e, other.safe_log_e)
+
+
+def test_the_wider_of_two_margins_counts():
+    together = widen(Sides(5.0, 1.0), Sides(2.0, 9.0))
+    assert together.harm_log_e == 2.0
+    assert together.safe_log_e == pytest.approx(9.0 - math.log(2), abs=0.001)
 
 
 # -- hard stop -----------------------------------------------------------------------------------
@@ -172,6 +184,8 @@ def test_figures_are_never_negative_nor_infinite(totals, margin, log_e, threshol
     for growth in (
         grow_ratio_safe(totals, margin),
         grow_ratio_harm(totals, margin),
+        grow_difference_safe(totals, margin / 10),
+        grow_difference_harm(totals, margin / 10),
         grow_paired_safe(*bad, pairs, margin),
         grow_paired_harm(*bad, pairs, margin),
         grow_betting_safe(log_e / 1e6, threshold / 20, margin - 1),
@@ -189,6 +203,28 @@ def test_requests_needed_are_close_to_what_it_takes():
     while test.safe_log_e < math.log(20):
         test, index = test.update(ContrastWindow(index, (window,))), index + 1
     assert 0.5 < said / (index * 500) < 2.0
+
+
+def test_pairs_and_scores_needed_are_close_to_what_it_takes():
+    paired, bets, index = PairedTest(1.5), BettingTest(0.02), 0
+    while paired.safe_log_e < math.log(20):
+        paired, index = paired.update(PairWindow(index, 1, 1, 50)), index + 1
+    said = compute_needed(0.0, math.log(20), grow_paired_safe(40, 40, 2000, 1.5))
+    assert 0.5 < said / paired.pairs < 2.0
+    index = 0
+    while bets.safe_log_e < math.log(20):
+        bets, index = bets.update(ScoreWindow(index, {0: 45, 20: 3, -20: 2})), index + 1
+    said = compute_needed(0.0, math.log(20), grow_betting_safe(bets.mean, bets.variance, 0.02))
+    assert 0.5 < said / bets.pairs < 2.0
+
+
+def test_requests_needed_for_a_margin_in_shares_are_close_to_what_it_takes():
+    test, index = DifferenceTest(0.01), 0
+    while test.safe_log_e < math.log(20):
+        window = ContrastWindow(index, (Contrast(100, 1, 100, 1),))
+        test, index = test.update(window), index + 1
+    said = compute_needed(0.0, math.log(20), grow_difference_safe(Contrast(2000, 20, 2000, 20), 0.01))
+    assert 0.5 < said / (200 * index) < 2.0
 
 
 def test_where_rates_speak_for_harm_the_figure_for_safety_is_that_of_an_equal_candidate():

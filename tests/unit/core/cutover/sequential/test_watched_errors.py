@@ -17,6 +17,7 @@ from tests.unit.core.cutover.sequential.streams import (
     report,
 )
 
+from switchyard.core.cutover.sequential.difference import DifferenceTest
 from switchyard.core.cutover.sequential.ratio import ContrastWindow, RatioTest
 from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest
 
@@ -40,6 +41,16 @@ def test_one_stream_says_what_the_arrays_say():
         assert plain.harm_log_e == pytest.approx(harm[index], abs=0.02)
         assert plain.safe_log_e == pytest.approx(safe[index], abs=0.02)
         assert normalised.harm_log_e == pytest.approx(guard[index], abs=0.02)
+
+
+def test_one_stream_of_differences_says_what_the_arrays_say():
+    errors = Errors.draw(2, BASELINE, CANDIDATE, 0.01, odds_ratio=1.4)
+    harm, safe = errors.difference_logs(0.01)[3], errors.difference_logs(0.01, is_safe=True)[3]
+    test = DifferenceTest(0.01)
+    for index, contrast in enumerate(errors.windows(3)):
+        test = test.update(ContrastWindow(index, (contrast,)))
+        assert test.harm_log_e == pytest.approx(harm[index], abs=0.02)
+        assert test.safe_log_e == pytest.approx(safe[index], abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +129,39 @@ def test_an_equal_candidate_is_passed():
     ours = median_first(passed, 500)
     report("5 %, equal, margin 1.5", median=ours, optimum=round(optimum), ratio=round(ours / optimum, 2))
     assert ours < 2 * optimum
+
+
+# -- a margin in shares of requests ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rate", "margin"), [(1e-9, 0.002), (0.001, 0.005), (MOVING, 0.01), (0.2, 0.05)])
+def test_arms_at_a_margin_in_shares_err_no_more_often_than_promised(rate, margin):
+    worse = rate + margin
+    odds_ratio = worse / (1 - worse) * (1 - rate) / rate
+    errors = Errors.draw(16, BASELINE, CANDIDATE, rate, odds_ratio=odds_ratio)
+    harm = count_ever(errors.difference_logs(margin) >= THRESHOLD)
+    safe = count_ever(errors.difference_logs(margin, is_safe=True) >= THRESHOLD)
+    report(
+        f"a share of {margin} above {np.mean(rate):.3f}", rolled_back=harm / STREAMS, passed=safe / STREAMS
+    )
+    assert harm <= most_in_error()
+    assert safe <= most_in_error()
+
+
+@pytest.mark.parametrize(
+    ("rate", "worse", "margin"),
+    [(0.001, 0.02, 0.002), (0.01, 0.03, 0.002), (0.001, 0.001, 0.005), (0.01, 0.01, 0.01)],
+)
+def test_shares_away_from_the_margin_are_told(rate, worse, margin):
+    is_safe = worse < rate + margin
+    odds_ratio = worse / (1 - worse) * (1 - rate) / rate
+    errors = Errors.draw(17, EVEN, EVEN, rate, odds_ratio=odds_ratio)
+    ours = median_first(errors.difference_logs(margin, is_safe=is_safe) >= THRESHOLD, 200)
+    optimum = fixed_horizon_two_rates(rate, worse, margin)
+    report(
+        f"{worse:.1%} to {rate:.1%}, share of {margin}",
+        median=ours,
+        optimum=round(optimum),
+        ratio=round(ours / optimum, 2),
+    )
+    assert ours < 4 * optimum

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
+from switchyard.core.cutover.sequential.mixture import log_mean
 from switchyard.core.cutover.sequential.split import to_threshold
 
 Verdict = Literal["Pass", "Fail", "Inconclusive"]
@@ -21,6 +24,14 @@ class TwoSided(Protocol):
     @property
     def safe_log_e(self) -> float:
         """Log of the evidence for safety."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The evidence of tests that are taken together."""
+
+    harm_log_e: float
+    safe_log_e: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +92,23 @@ class Evidence:
         )
 
 
-def guard(plain: TwoSided, self_normalised: TwoSided, *, guards_safe: bool = False) -> tuple[float, float]:
-    """Harm's and safe's log evidence of a test and its guard: both must cross, so the lesser counts.
+def guard(plain: TwoSided, self_normalised: TwoSided, *, guards_safe: bool = False) -> Sides:
+    """The evidence of a test and its guard: both must cross, so the lesser counts.
 
     The bound holds where either test's assumptions do. `guards_safe`: for safety too, which takes longer.
     """
-    harm = min(plain.harm_log_e, self_normalised.harm_log_e)
     safe = min(plain.safe_log_e, self_normalised.safe_log_e) if guards_safe else plain.safe_log_e
-    return harm, safe
+    return Sides(min(plain.harm_log_e, self_normalised.harm_log_e), safe)
+
+
+def widen(ratio: TwoSided, difference: TwoSided) -> Sides:
+    """The evidence where the wider of two margins counts, of odds and of shares.
+
+    Harm has to go beyond both margins, so the lesser counts. Worse than both is worse than each, so evidence
+    against either speaks for safety, and their average is evidence.
+    """
+    safe = log_mean((ratio.safe_log_e, difference.safe_log_e), np.array([0.5, 0.5]))
+    return Sides(min(ratio.harm_log_e, difference.harm_log_e), safe)
 
 
 def _to_percent(log_e: float, threshold: float) -> int:

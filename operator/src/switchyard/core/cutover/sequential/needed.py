@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from switchyard.core.cutover.sequential.difference import find_nearest
 from switchyard.core.cutover.sequential.hypergeometric import Contrast, find_mean
 
 MOST_SAMPLES = 1_000_000_000
@@ -46,6 +49,17 @@ def grow_ratio_harm(totals: Contrast, margin: float) -> float:
     return _compute_ratio_growth(totals, margin, is_safe=False)
 
 
+def grow_difference_safe(totals: Contrast, margin: float) -> float:
+    """Log evidence for safety per request of both arms, of DifferenceTest."""
+    growth = _compute_difference_growth(totals, margin, is_safe=True)
+    return growth if growth > 0.0 else _compute_difference_growth(_equalise(totals), margin, is_safe=True)
+
+
+def grow_difference_harm(totals: Contrast, margin: float) -> float:
+    """Log evidence for harm per request of both arms, of DifferenceTest; 0 where there is no sign of any."""
+    return _compute_difference_growth(totals, margin, is_safe=False)
+
+
 def grow_paired_safe(candidate_only_bad: int, baseline_only_bad: int, pairs: int, margin: float) -> float:
     """Log evidence for safety per pair, of PairedTest."""
     tolerated = margin / (1.0 + margin)
@@ -65,7 +79,7 @@ def grow_paired_harm(candidate_only_bad: int, baseline_only_bad: int, pairs: int
 
 
 def grow_betting_safe(mean: float, variance: float, margin: float) -> float:
-    """Log evidence for safety per pair, of BettingTest: gap^2 / 2 (variance + gap^2), about."""
+    """Log evidence for safety per pair, of BettingTest, about, to second order."""
     gap = margin - mean if margin > mean else margin
     return _compute_betting_growth(gap, variance)
 
@@ -76,7 +90,11 @@ def grow_betting_harm(mean: float, variance: float, margin: float) -> float:
 
 
 def _compute_betting_growth(gap: float, variance: float) -> float:
-    return gap * gap / (2.0 * (variance + gap * gap)) if gap > 0.0 else 0.0
+    if gap <= 0.0:
+        return 0.0
+    spread = variance + gap * gap
+    bet = min(1.0, gap / spread)
+    return bet * gap - bet * bet * spread / 2.0
 
 
 def _compute_ratio_growth(totals: Contrast, margin: float, *, is_safe: bool) -> float:
@@ -92,6 +110,22 @@ def _compute_ratio_growth(totals: Contrast, margin: float, *, is_safe: bool) -> 
     mean = find_mean(baseline, candidate, bad, margin)
     gained = candidate * _diverge(candidate_rate, mean / candidate)
     gained += baseline * _diverge(baseline_rate, (bad - mean) / baseline)
+    return gained / (baseline + candidate)
+
+
+def _compute_difference_growth(totals: Contrast, margin: float, *, is_safe: bool) -> float:
+    baseline, candidate = totals.baseline_requests, totals.candidate_requests
+    if not baseline or not candidate:
+        return 0.0
+    shares = (
+        (totals.baseline_bad + 0.5) / (baseline + 1.0),
+        (totals.candidate_bad + 0.5) / (candidate + 1.0),
+    )
+    if (shares[1] < shares[0] + margin) is not is_safe:
+        return 0.0
+    sizes = np.array([float(baseline)]), np.array([float(candidate)])
+    nearest = float(find_nearest(sizes, np.array([shares[0]]), np.array([shares[1]]), margin)[0])
+    gained = baseline * _diverge(shares[0], nearest) + candidate * _diverge(shares[1], nearest + margin)
     return gained / (baseline + candidate)
 
 

@@ -24,17 +24,21 @@ class SelfNormalisedTest(Persisted):
     Needs z to lie symmetrically about 0, or about something below (harm) or above (safe), given the past; not
     that requests are independent within a window. Mean over rates l of exp(l sum z - l^2 sum z^2 / 2), an
     e-process as cosh(l z) <= exp(l^2 z^2 / 2) (de la Pena 1999; Howard et al. 2020, time-uniform Chernoff
-    bounds). `total`, `square_total`: the sums.
+    bounds). One window adds at most 1/2, so that nothing is told in a few windows. `total`, `square_total`:
+    the sums. The margin is an odds ratio or, where it is wider, a difference of shares, `absolute`.
     """
 
     margin: float = 1.0
+    absolute: float = 0.0
     last_index: int = -1
     total: float = 0.0
     square_total: float = 0.0
 
     def update(self, window: ContrastWindow) -> Self:
         """The test with this window counted; the same where it has been."""
-        return self.update_deviation(window.index, compute_deviation(window.strata, self.margin))
+        return self.update_deviation(
+            window.index, compute_deviation(window.strata, self.margin, self.absolute)
+        )
 
     def update_deviation(self, index: int, deviation: float) -> Self:
         """The test with one deviation of any other making counted, positive where the candidate is worse."""
@@ -64,19 +68,38 @@ def _compute_logs(total: float, square_total: float) -> Floats:
     return logs
 
 
-def compute_deviation(strata: tuple[Contrast, ...], margin: float) -> float:
+def compute_deviation(strata: tuple[Contrast, ...], margin: float, absolute: float = 0.0) -> float:
     """The candidate's bad requests above what the margin lets expect, in standard deviations.
 
     Over all strata together. Mean and variance are those given the totals (the statistic of Mantel and
-    Haenszel, at an odds ratio of `margin`). 0 where no stratum says anything.
+    Haenszel, at an odds ratio of `margin`), or those of a share of `absolute` above the baseline's where it
+    lets expect more. 0 where no stratum says anything.
     """
     excess = variance = 0.0
     for contrast in strata:
-        if contrast.says_nothing:
-            continue
-        mean, spread = compute_moments(
-            contrast.baseline_requests, contrast.candidate_requests, contrast.bad, math.log(margin)
-        )
-        excess += contrast.candidate_bad - mean
-        variance += spread
+        mean, spread = _expect_ratio(contrast, margin)
+        if absolute > 0.0:
+            mean, spread = max((mean, spread), _expect_difference(contrast, absolute))
+        if spread > 0.0:
+            excess += contrast.candidate_bad - mean
+            variance += spread
     return excess / math.sqrt(variance) if variance > 0.0 else 0.0
+
+
+def _expect_ratio(contrast: Contrast, margin: float) -> tuple[float, float]:
+    if contrast.says_nothing:
+        return float(contrast.candidate_bad), 0.0
+    return compute_moments(
+        contrast.baseline_requests, contrast.candidate_requests, contrast.bad, math.log(margin)
+    )
+
+
+def _expect_difference(contrast: Contrast, absolute: float) -> tuple[float, float]:
+    """Mean n_c (x + n_b d) / N and variance where the candidate's share is d above the baseline's."""
+    baseline, candidate = contrast.baseline_requests, contrast.candidate_requests
+    if not baseline or not candidate:
+        return float(contrast.candidate_bad), 0.0
+    share = min((contrast.bad + baseline * absolute) / (baseline + candidate), 1.0)
+    other = max(share - absolute, 0.0)
+    spread = baseline * share * (1.0 - share) + candidate * other * (1.0 - other)
+    return candidate * share, spread * baseline * candidate / (baseline + candidate) ** 2
