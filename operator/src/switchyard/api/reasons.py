@@ -177,3 +177,63 @@ class Reason(StrEnum):
     NoReviewNeeded = "NoReviewNeeded", "The pool is no pilot."
     ReviewDue = "ReviewDue", "The pilot has a date for its review, and it is ahead."
     ReviewOverdue = "ReviewOverdue", "The pilot's review is overdue, or has no date."
+
+    # of a cutover: why it does not begin, or waits
+    WaitingForPlan = "WaitingForPlan", "Another plan moves the workload; this one begins when that has ended."
+    WorkloadNotFound = "WorkloadNotFound", "The workload is absent, or is being deleted."
+    ModeNotSupported = "ModeNotSupported", "Only a workload that one track serves can be moved."
+    VariantNotFound = "VariantNotFound", "The workload has no variant of that name."
+    PoolNotFound = "PoolNotFound", "There is no AcceleratorPool of that name."
+    AlreadyServing = "AlreadyServing", "The target is where the workload is served already."
+    RouterUnknown = "RouterUnknown", "What can be done with the workload's traffic is not known yet."
+    RouterUnsupported = (
+        "RouterUnsupported",
+        "The way of routing lacks something that the plan asks for; the message says what, and what helps.",
+    )
+    PaybackTooLong = "PaybackTooLong", "The saving repays the move later than requirePaybackWithin, or never."
+    AwaitingApproval = "AwaitingApproval", "A stage waits for a person; the message names it."
+    OutsideWindow = "OutsideWindow", "No window is open; the message says when the next one opens."
+    Suspended = "Suspended", "spec.suspend holds the plan."
+    BaselineLost = "BaselineLost", "The baseline has no ready pod: nothing is copied and nothing moves."
+    EvidenceMissing = "EvidenceMissing", "A side, or a metric, brings no data: neither a pass nor a failure."
+    StageOverdue = "StageOverdue", "The evidence did not decide in the longest time of the stage."
+
+    # of a cutover: its way
+    CutoverStarted = "CutoverStarted", "The plan has begun, and is being checked."
+    Approved = "Approved", "A person has released a stage."
+    Resumed = "Resumed", "The plan goes on where it was held."
+    Restarted = "Restarted", "A new restartToken starts the plan anew."
+    Provisioning = "Provisioning", "Replicas of the candidate are being started."
+    ShadowStarted = "ShadowStarted", "Requests are copied to the candidate; no user is served by it."
+    ShadowFitted = "ShadowFitted", "The share of copies was changed to what the candidate can carry."
+    StepStarted = "StepStarted", "The candidate answers a larger share of a segment."
+    SoakStarted = "SoakStarted", "All that moves is on the candidate; the baseline is kept warm."
+    Promoting = "Promoting", "The service is handed to the candidate."
+    CutoverCompleted = "CutoverCompleted", "The move is done."
+    InputsChanged = (
+        "InputsChanged",
+        "The workload, the target or the plan was changed under way; earlier evidence does not count.",
+    )
+    CompletionOverdue = "CompletionOverdue", "Handing the service over takes longer than it should."
+
+    # of a cutover: its way back
+    GateFailed = "GateFailed", "A gate's margin is broken; the message has the figures."
+    CandidateNotReady = "CandidateNotReady", "The candidate's pods were not ready in time."
+    CandidateLost = "CandidateLost", "The candidate that served users has no ready pod."
+    TargetGone = "TargetGone", "The target's variant or pool was taken away."
+    RouteNotEffective = (
+        "RouteNotEffective",
+        "The path did not confirm the traffic that was asked for in time.",
+    )
+    DualRunBudgetExceeded = "DualRunBudgetExceeded", "Running both sides costs more than maxDualRunCost."
+    DeadlineExceeded = "DeadlineExceeded", "The plan, or a time in which nothing moved, took too long."
+    RollbackHalted = (
+        "RollbackHalted",
+        "The baseline has no ready pod while the candidate answers: shares stay until it has.",
+    )
+    ReturnOverdue = "ReturnOverdue", "Returning the traffic takes longer than it should; it is not given up."
+    RolledBack = (
+        "RolledBack",
+        "Traffic is back on the baseline, all of it or that of the segment that failed.",
+    )
+    Aborted = "Aborted", "The plan was ended, and all traffic is on the baseline."

@@ -302,6 +302,7 @@ class Observation:
     reading_at: datetime | None = None
     window_index: int = 0
     is_blind: bool = False  # no reading for more than three intervals
+    is_released: bool = False  # the release that the state asks for is done, and nothing is held any more
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,241 @@
+"""From the first copy to the end: Shadowing, Canary, Soaking, Completing, and the pauses between.
+
+A step forward needs, in this order: the traffic confirmed, evidence, a Pass of every gate of the stage, the
+shortest time and the fewest samples, no hold, and the candidate ready for the next share. While one is
+missing, users and copies stay where they are, and gates are still judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from switchyard.api import Reason
+from switchyard.core.cutover.capacity import count_needed, describe_readiness, has_room
+from switchyard.core.cutover.holds import find_hold, note_requests
+from switchyard.core.cutover.judging import (
+    GRACE_INTERVALS,
+    describe_reports,
+    find_lack,
+    find_shortfall,
+    has_passed,
+    is_judged,
+    list_reports,
+)
+from switchyard.core.cutover.moves import (
+    CONFIRMATION_SECONDS,
+    describe_route,
+    enter,
+    find_next_segment,
+    find_segment,
+    find_step,
+    is_overdue,
+    pause,
+    proceed,
+    set_traffic,
+    tell,
+    wait,
+    warn,
+)
+from switchyard.core.cutover.returning import begin_return
+from switchyard.core.cutover.staging import (
+    begin_canary,
+    begin_completion,
+    begin_shadow,
+    begin_soak,
+    begin_step,
+    resume,
+)
+from switchyard.core.cutover.types import Observation, PlanFacts, State, Stepped
+
+Forward = Callable[[PlanFacts, State, Observation], Stepped]
+
+_HEADROOM_RATIO = 0.9  # of the cap, that fewer copies aim at
+_SPARE_RATIO = 0.45  # of the cap, below which twice as many copies still fit
+
+
+def shadow(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """Shadowing: compare the copies; fewer of them while the candidate is too busy."""
+    if state.shadow_percent == 0:
+        return begin_shadow(facts, state, seen)  # after the baseline was lost
+    percent = _fit_copies(facts, state, seen)
+    if percent != state.shadow_percent:
+        fitted = replace(set_traffic(state, seen, shadow_percent=percent), reading="", reading_at=None)
+        fitted = replace(fitted, deadline=seen.now + timedelta(seconds=CONFIRMATION_SECONDS))
+        load = f"{100 * (seen.candidate_view.utilisation_ratio or 0):.0f}%"
+        cap = f"{100 * facts.shadow.max_utilisation_ratio:.0f}%"
+        message = f"the candidate is {load} busy (cap {cap}): {percent}% of requests are copied"
+        return wait(fitted, tell(Reason.ShadowFitted, message))
+    first = find_next_segment(facts, -1)
+    next_percent = facts.segments[first].steps[0].weight_percent if first is not None else 100
+    return _judge(facts, state, seen, next_percent, begin_canary)
+
+
+def canary(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """Canary: one share of one segment at a time."""
+    segment, step = find_segment(facts, state), find_step(facts, state)
+    if segment is None or step is None:
+        return _judge(facts, state, seen, 100, begin_soak)
+    here, index = state.segments[state.segment_index], state.segment_index
+    if here.weight_percent < step.weight_percent:  # the steps were edited
+        again = _to_step(index, state.step_index)
+        return _judge(facts, state, seen, step.weight_percent, again)
+    if state.step_index + 1 < len(segment.steps):
+        percent = segment.steps[state.step_index + 1].weight_percent
+        return _judge(facts, state, seen, percent, _to_step(index, state.step_index + 1))
+    following = find_next_segment(facts, index)
+    if following is not None:
+        percent = facts.segments[following].steps[0].weight_percent
+        return _judge(facts, state, seen, percent, _to_step(following, 0))
+    return _judge(facts, state, seen, 100, begin_soak)
+
+
+def soak(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """Soaking: everything on the candidate, the baseline warm."""
+    return _judge(facts, state, seen, 100, begin_completion)
+
+
+def complete(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """Completing: the traffic is given back with all of it on the candidate, which then is the service."""
+    is_active = seen.baseline is not None and seen.baseline == state.candidate
+    if seen.is_released and is_active and state.stage_since is not None and seen.now > state.stage_since:
+        message = f"variant {facts.variant} serves workload {facts.workload}; the baseline is gone"
+        why = tell(Reason.CutoverCompleted, message)
+        return enter(state, "Completed", seen, why, 0, candidate_replicas=0)
+    message = (
+        "waits for the workload to serve from the candidate" if seen.is_released else describe_route(seen)
+    )
+    if is_overdue(state, seen):
+        return wait(state, warn(Reason.CompletionOverdue, f"{message}; it should have been done by now"))
+    return proceed(state, message)
+
+
+def hold(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """Paused: nothing moves until its reason is gone."""
+    if is_overdue(state, seen):
+        message = f"paused for too long: {state.message}"
+        return begin_return(state, seen, warn(Reason.DeadlineExceeded, message))
+    match state.pause_reason:
+        case Reason.Suspended if facts.is_suspended:
+            return Stepped(state)
+        case Reason.Suspended:
+            return resume(facts, state, seen, "spec.suspend is false again")
+        case Reason.GateFailed:
+            return Stepped(state)
+        case Reason.BaselineLost:
+            return (
+                resume(facts, state, seen, "the baseline is ready again")
+                if _has_baseline(seen)
+                else Stepped(state)
+            )
+        case Reason.EvidenceMissing:
+            return _hold_for_evidence(facts, state, seen)
+        case Reason.StageOverdue:
+            decided = has_passed(facts, state, seen) and not find_shortfall(facts, state, seen)
+            return resume(facts, state, seen, "every gate passed") if decided else Stepped(state)
+        case _:
+            phase = state.resume_phase or "Pending"
+            held = find_hold(facts, state, seen, phase)
+            if held is None:
+                return resume(facts, state, seen, "what it waited for has come")
+            return pause(note_requests(facts, state, seen, phase), seen, held)
+
+
+def _judge(facts: PlanFacts, state: State, seen: Observation, percent: int, forward: Forward) -> Stepped:
+    """One look at a stage that `forward` ends, to a share of `percent`."""
+    if state.stage_since is None:
+        return _await_confirmation(state, seen)
+    lack = find_lack(facts, state, seen)
+    if lack:
+        return _lack_evidence(facts, state, seen, lack)
+    state = replace(state, inconclusive_since=None)
+    has_decided = has_passed(facts, state, seen)
+    missing = find_shortfall(facts, state, seen) if has_decided else _describe_progress(facts, state, seen)
+    phase = state.phase
+    if not missing:
+        held = find_hold(facts, state, seen, phase)
+        if held is not None:
+            return pause(note_requests(facts, state, seen, phase), seen, held)
+        state, missing = _make_room(state, seen, percent)
+    if not missing:
+        return forward(facts, state, seen)
+    if is_overdue(state, seen):
+        why = warn(Reason.StageOverdue, f"not decided in the stage's longest time: {missing}")
+        return (
+            begin_return(state, seen, why) if facts.on_inconclusive == "rollback" else pause(state, seen, why)
+        )
+    return proceed(state, missing)
+
+
+def _await_confirmation(state: State, seen: Observation) -> Stepped:
+    message = f"waits for the path: {describe_route(seen)}"
+    if is_overdue(state, seen):
+        return begin_return(state, seen, warn(Reason.RouteNotEffective, message))
+    return proceed(state, message)
+
+
+def _lack_evidence(facts: PlanFacts, state: State, seen: Observation, lack: str) -> Stepped:
+    """Never a Pass and never a Fail: first patience, then a pause, at last what the author wants."""
+    since = state.inconclusive_since or seen.now
+    state = replace(state, inconclusive_since=since)
+    waited = (seen.now - since).total_seconds()
+    is_late = waited >= facts.inconclusive_seconds or is_overdue(state, seen)
+    why = warn(Reason.EvidenceMissing, f"no evidence: {lack}")
+    if is_late and facts.on_inconclusive == "rollback":
+        return begin_return(state, seen, why)
+    if is_late or seen.is_blind or waited >= GRACE_INTERVALS * facts.interval_seconds:
+        return pause(state, seen, why)
+    return proceed(state, why.message)
+
+
+def _hold_for_evidence(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    lack = find_lack(facts, state, seen)
+    if lack:
+        return _lack_evidence(facts, state, seen, lack)
+    return resume(facts, replace(state, inconclusive_since=None), seen, "evidence comes in again")
+
+
+def _make_room(state: State, seen: Observation, percent: int) -> tuple[State, str]:
+    """The state that asks for the replicas of the next share, and what is missing of them."""
+    needed = count_needed(seen, state.segments, percent)
+    if not needed:
+        return state, "the planner does not say how many replicas the next share needs"
+    state = replace(state, candidate_replicas=max(state.candidate_replicas, needed))
+    if not has_room(state, seen, needed):
+        return state, f"the next share needs {needed} replicas: {describe_readiness(state, seen)}"
+    return state, "" if _has_baseline(seen) else "the baseline has no ready pod"
+
+
+def _fit_copies(facts: PlanFacts, state: State, seen: Observation) -> int:
+    """The share to copy: less while the candidate is above its cap, more again when there is room."""
+    load, cap, now = (
+        seen.candidate_view.utilisation_ratio,
+        facts.shadow.max_utilisation_ratio,
+        state.shadow_percent,
+    )
+    if load is None or not is_judged(state, seen):
+        return now
+    if load > cap:
+        return max(1, min(now - 1, int(now * _HEADROOM_RATIO * cap / load)))
+    if load < _SPARE_RATIO * cap:
+        return max(now, min(facts.shadow.percent, 2 * now))
+    return now
+
+
+def _describe_progress(facts: PlanFacts, state: State, seen: Observation) -> str:
+    open_ones = [each for each in list_reports(facts, state, seen) if each.verdict != "Pass"]
+    needed = [each for each in open_ones if each.needed]
+    if needed:
+        most = max(needed, key=lambda each: each.needed or 0)
+        eta = f", about {most.eta_seconds / 60:.0f}m" if most.eta_seconds is not None else ""
+        return f"gate {most.name} needs {most.needed} more requests{eta}"
+    return describe_reports(open_ones[:3]) or "waits for the first window of evidence"
+
+
+def _to_step(segment: int, step: int) -> Forward:
+    return lambda facts, state, seen: begin_step(facts, state, seen, segment, step)
+
+
+def _has_baseline(seen: Observation) -> bool:
+    return seen.baseline_view.ready > 0
