@@ -12,10 +12,11 @@ from switchyard.adapters.projection import (
     project_child,
     project_meta,
     project_node,
+    project_plan,
     project_pod,
     project_quota,
 )
-from switchyard.core.world import Taint
+from switchyard.core.world import Plan, Taint, Unreadable
 
 GPU = "nvidia.com/gpu"
 
@@ -156,6 +157,59 @@ def test_since_when_a_pod_waits_for_a_node_or_has_one(
     moment = datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)
     found = (projected.unschedulable_since, projected.scheduled_at)
     assert found == tuple(moment if is_set else None for is_set in expected)
+
+
+def _status(ready: str, changed: str, *, restarts: int = 0, began: str = "12:00:00") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": ready, "lastTransitionTime": f"2026-11-21T{changed}Z"}]
+    running = {"restartCount": restarts, "state": {"running": {"startedAt": f"2026-11-21T{began}Z"}}}
+    sidecar = {"restartCount": 2, "state": {"running": {"startedAt": "2026-11-21T11:59:00Z"}}}
+    return {"conditions": conditions, "containerStatuses": [running], "initContainerStatuses": [sidecar]}
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "expected"),
+    [
+        ("ready", _status("True", "12:01:00"), False),
+        ("not ready since before it ran", _status("False", "11:59:30"), False),
+        ("not ready any more", _status("False", "12:05:00"), True),
+        (
+            "begun anew, and not ready since before that",
+            _status("False", "12:05:00", began="12:05:01"),
+            False,
+        ),
+        ("not started", {"conditions": [], "containerStatuses": [{"state": {"waiting": {}}}]}, False),
+        ("nothing known", {}, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pod_that_was_ready_and_runs_on_has_lost_its_readiness(
+    what: str, status: dict[str, Any], *, expected: bool
+) -> None:
+    found = project_pod(pod_body(status))
+    assert found is not None
+    assert found.has_lost_readiness is expected
+
+
+def test_restarts_of_all_containers_add_up() -> None:
+    found = project_pod(pod_body(_status("True", "12:01:00", restarts=3)))
+    assert found is not None
+    assert found.restarts == 5
+
+
+def test_a_plan_that_can_be_read_is_kept_with_its_finalizers() -> None:
+    spec = {"workloadRef": {"name": "chat"}, "target": {"variant": "v"}}
+    metadata = {"name": "move", "namespace": "shop", "uid": "u", "finalizers": ["switchyard.dev/traffic"]}
+    found = project_plan({"metadata": metadata, "spec": spec})
+    assert isinstance(found, Plan)
+    assert (found.workload_key, found.meta.finalizers) == (("shop", "chat"), ("switchyard.dev/traffic",))
+    unreadable = project_plan({"metadata": metadata, "spec": {"workloadRef": {"name": "chat"}}})
+    assert isinstance(unreadable, Unreadable)
+    assert (unreadable.kind, "target" in unreadable.problem) == ("CutoverPlan", True)
+
+
+def pod_body(status: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": "p", "namespace": "shop", "uid": "u"}
+    return {"metadata": metadata, "spec": {"containers": [container(gpu="1")]}, "status": status}
 
 
 def test_where_a_pod_answers_and_how_old_it_is() -> None:

@@ -11,7 +11,7 @@ from switchyard.adapters.cluster import KubernetesWriter
 from switchyard.adapters.connection import Answer, refusal_of
 from switchyard.adapters.events import EventRecorder
 from switchyard.adapters.observed import Entry
-from switchyard.core.decisions import Apply, Delete, StatusWrite
+from switchyard.core.decisions import Apply, Delete, FinalizerWrite, StatusWrite
 from switchyard.core.world import Child, Meta
 from switchyard.engine.ports import Conflict, Denied, Failed, Written
 
@@ -147,6 +147,27 @@ def test_a_status_is_replaced_whole_and_locked_to_the_version_that_was_looked_at
 def test_a_status_of_an_object_that_is_gone_is_dropped() -> None:
     write = StatusWrite("InferenceWorkload", META, {})
     assert run(writer(FakeApi()).write_status(write)) == Conflict("gone")
+
+
+def test_finalizers_are_replaced_whole_and_locked_to_the_version_that_was_looked_at() -> None:
+    path = "/apis/switchyard.dev/v1alpha1/namespaces/shop/cutoverplans/chat"
+    api = FakeApi(refuse=lambda method, p: Answer(409, {"message": "changed"}))
+    write = FinalizerWrite("CutoverPlan", META, ("example.com/theirs", "switchyard.dev/traffic"))
+    assert run(writer(api).write_finalizers(write)) == Conflict("changed")
+    _, where, query, body = last(api)
+    assert (where, query) == (path, {"fieldManager": "switchyard-cutover"})
+    assert body == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+        {
+            "op": "add",
+            "path": "/metadata/finalizers",
+            "value": ["example.com/theirs", "switchyard.dev/traffic"],
+        },
+    ]
+
+
+def test_what_is_gone_has_no_finalizers_left_to_take_off() -> None:
+    assert run(writer(FakeApi()).write_finalizers(FinalizerWrite("CutoverPlan", META, ()))) == Written()
 
 
 def child() -> Child:

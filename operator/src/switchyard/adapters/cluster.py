@@ -14,6 +14,7 @@ from switchyard.adapters.observed import WatchMemory
 from switchyard.adapters.projection import (
     controller_uid,
     project_child,
+    project_plan,
     project_pool,
     project_workload,
 )
@@ -22,6 +23,7 @@ from switchyard.adapters.resources import (
     CHILDREN,
     NAMESPACES,
     NODES,
+    PLANS,
     POD_TEMPLATES,
     PODS,
     POOLS,
@@ -33,7 +35,7 @@ from switchyard.adapters.resources import (
 from switchyard.api.labels import MANAGED_BY
 from switchyard.core.decisions import Apply, Delete, EventNote, FinalizerWrite, StatusWrite
 from switchyard.core.holding import find_holder
-from switchyard.core.world import Pool, Settings, Unreadable, Workload, World
+from switchyard.core.world import Plan, Pool, Settings, Unreadable, Workload, World
 from switchyard.engine.ports import Conflict, Denied, Failed, NotSynced, Observed, WriteResult, Written
 from switchyard.engine.signals import Outside
 
@@ -44,6 +46,7 @@ JSON_PATCH = "application/json-patch+json"
 _PROJECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Observed]] = {
     POOLS.kind: project_pool,
     WORKLOADS.kind: project_workload,
+    PLANS.kind: project_plan,
 }
 
 
@@ -60,12 +63,14 @@ class IndexReader:
         if not self.memory.is_complete:
             return NotSynced(self.missing)
         pools, workloads = self._values(POOLS), self._values(WORKLOADS)
+        plans = self._values(PLANS) if PLANS in self.memory.watched else []
         routes = [each for each in ROUTES if each in self.memory.watched]
         return World(
             now=now,
             pools=tuple(p for p in pools if isinstance(p, Pool)),
             workloads=tuple(w for w in workloads if isinstance(w, Workload)),
-            unreadable=tuple(u for u in (*pools, *workloads) if isinstance(u, Unreadable)),
+            plans=tuple(p for p in plans if isinstance(p, Plan)),
+            unreadable=tuple(u for u in (*pools, *workloads, *plans) if isinstance(u, Unreadable)),
             nodes=tuple(self._values(NODES)),
             pods=tuple(self._values(PODS)),
             children=tuple(

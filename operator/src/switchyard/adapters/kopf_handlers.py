@@ -18,6 +18,7 @@ from switchyard.adapters.observed import Entry, ObjectName, WatchMemory, entry_o
 from switchyard.adapters.projection import (
     project_child,
     project_node,
+    project_plan,
     project_pod,
     project_pod_template,
     project_pool,
@@ -28,6 +29,7 @@ from switchyard.adapters.resources import (
     CHILDREN,
     NAMESPACES,
     NODES,
+    PLANS,
     POD_TEMPLATES,
     PODS,
     POOLS,
@@ -40,6 +42,7 @@ from switchyard.adapters.resources import (
 _PROJECTIONS: Mapping[Resource, Callable[[Mapping[str, Any]], Any]] = {
     POOLS: project_pool,
     WORKLOADS: project_workload,
+    PLANS: project_plan,
     NODES: project_node,
     PODS: project_pod,
     NAMESPACES: lambda namespace: dict(namespace["metadata"].get("labels") or {}),

@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from switchyard.adapters.resources import POOLS, WORKLOADS
+from switchyard.adapters.resources import PLANS, POOLS, WORKLOADS
 from switchyard.api import ApiValueError, parse_pool, parse_workload
 from switchyard.api.labels import TRAFFIC_HELD_BY
+from switchyard.api.parsing import parse_plan
 from switchyard.core.world import (
     Child,
     Meta,
     Node,
+    Plan,
     Pod,
     PodTemplate,
     Pool,
@@ -57,6 +59,15 @@ def project_workload(body: Body) -> Workload | Unreadable:
     except ApiValueError as error:
         return _unreadable(WORKLOADS.kind, body, error)
     return Workload(project_meta(body), parsed.spec, parsed.status)
+
+
+def project_plan(body: Body) -> Plan | Unreadable:
+    """The plan, or what stands in the way of reading it."""
+    try:
+        parsed = parse_plan(body)
+    except ApiValueError as error:
+        return _unreadable(PLANS.kind, body, error)
+    return Plan(project_meta(body), parsed.spec, parsed.status)
 
 
 def project_child(body: Body) -> Child:

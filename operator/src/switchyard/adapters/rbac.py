@@ -85,3 +85,11 @@ ROUTING_NAMESPACE_RULES = (
     ),
     PolicyRule(("",), ("secrets",), ("create",), "to make that key once"),
 )
+
+# For plans, on top of all others, from when their kind is installed.
+PLAN_RULES = (
+    PolicyRule(
+        (GROUP,), ("cutoverplans",), ("list", "watch", "patch"), "moves; the patch is for a finalizer"
+    ),
+    PolicyRule((GROUP,), ("cutoverplans/status",), ("patch",), "how far a move is; never its spec"),
+)

@@ -32,6 +32,7 @@ class Resource:
 
 POOLS = Resource(GROUP, VERSION, "acceleratorpools", "AcceleratorPool", is_namespaced=False)
 WORKLOADS = Resource(GROUP, VERSION, "inferenceworkloads", "InferenceWorkload")
+PLANS = Resource(GROUP, VERSION, "cutoverplans", "CutoverPlan")
 NODES = Resource("", "v1", "nodes", "Node", is_namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", is_namespaced=False)
@@ -52,4 +53,4 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 CHILDREN = (DEPLOYMENTS, SERVICES, DISRUPTION_BUDGETS)
 ROUTES = (HTTP_ROUTES, VIRTUAL_SERVICES)  # children too, where the cluster knows them
 WATCHED = (POOLS, WORKLOADS, NODES, PODS, NAMESPACES, POD_TEMPLATES, RESOURCE_QUOTAS, *CHILDREN)
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ROUTES, EVENTS, LEASES)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, PLANS, *ROUTES, EVENTS, LEASES)}
