@@ -21,10 +21,10 @@ from switchyard.core.cutover.sequential.difference import (
 from switchyard.core.cutover.sequential.hypergeometric import (
     Contrast,
     compute_log_ratios,
-    compute_moments,
+    compute_log_terms,
 )
 from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, LOG_ODDS_WEIGHTS
-from switchyard.core.cutover.sequential.self_normalised import RATES
+from switchyard.core.cutover.sequential.self_normalised import RATES, compute_deviation
 
 STREAMS = int(os.environ.get("SWITCHYARD_STREAMS", "2000"))
 ALPHA = 0.05
@@ -43,6 +43,15 @@ def report(what: str, **figures: object) -> None:
 def mean_exp(logs, weights):
     top = logs.max(axis=-1)
     return top + np.log(np.exp(logs - top[..., None]) @ weights)
+
+
+def compute_moments(baseline_requests, candidate_requests, bad, log_odds_ratio):
+    """Mean and variance of the candidate's bad requests, given all."""
+    counts, logs = compute_log_terms(baseline_requests, candidate_requests, bad, log_odds_ratio)
+    chances = np.exp(logs - logs.max())
+    chances /= chances.sum()
+    mean = float(chances @ counts)
+    return mean, float(chances @ np.square(counts - mean))
 
 
 class Errors:
@@ -137,10 +146,20 @@ class Errors:
         is_free = both[..., 1] > 0
         return np.where(is_free, self.candidate_bad - both[..., 0], 0.0), both[..., 1]
 
-    def self_normalised_logs(self, margin, *, is_safe=False):
+    def self_normalised_logs(self, margin, absolute=0.0, *, is_safe=False):
         """SelfNormalisedTest's log evidence after every window."""
-        excess, variance = self._moments(margin)
-        z = np.where(variance > 0, excess / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+        streams, windows = self.candidate_bad.shape
+        requests, bad = np.zeros(streams), np.zeros(streams)
+        z = np.zeros((streams, windows))
+        for window in range(windows):
+            sizes = self.baseline_requests[window], self.candidate_requests[window]
+            counts = np.stack([self.baseline_bad[:, window], self.candidate_bad[:, window]], axis=-1)
+            if window:
+                rate = estimate_rate(requests, bad)
+                z[:, window] = compute_deviation(
+                    np.array([sizes]), counts[:, None, :], rate, margin, absolute
+                )
+            requests, bad = 0.95 * requests + sizes[0], 0.95 * bad + counts[:, 0]
         total = np.cumsum(-z if is_safe else z, axis=1)
         square = np.cumsum(z * z, axis=1)
         logs = RATES * total[..., None] - RATES**2 * square[..., None] / 2

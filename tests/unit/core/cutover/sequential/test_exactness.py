@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from tests.unit.core.cutover.sequential.cases import contrasts
+from tests.unit.core.cutover.sequential.streams import compute_moments
 
 from switchyard.core.cutover.sequential.betting import BettingTest, ScoreWindow, compute_log_factors
 from switchyard.core.cutover.sequential.difference import (
@@ -22,11 +23,11 @@ from switchyard.core.cutover.sequential.difference import (
 from switchyard.core.cutover.sequential.hypergeometric import (
     Contrast,
     compute_log_ratios,
-    compute_moments,
 )
 from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, LOG_ODDS_WEIGHTS
 from switchyard.core.cutover.sequential.paired import PairedTest, PairWindow, log_above
 from switchyard.core.cutover.sequential.sample_ratio import compute_share_logs
+from switchyard.core.cutover.sequential.self_normalised import compute_deviation
 
 
 @settings(deadline=None)
@@ -92,7 +93,7 @@ def test_large_windows_are_summed_near_the_mode_and_stay_below_the_exact_ratio(c
     assert ours == pytest.approx(exact, abs=1e-6)
 
 
-def test_moments_are_those_of_scipy():
+def test_moments_of_the_naive_test_are_those_of_scipy():
     theirs = stats.nchypergeom_fisher(300, 40, 100, 1.7)
     mean, variance = compute_moments(200, 100, 40, math.log(1.7))
     assert mean == pytest.approx(theirs.mean())
@@ -210,3 +211,18 @@ def test_the_nearest_point_of_the_null_is_that_of_a_search():
     found = minimize_scalar(distance, bounds=(0.001, 0.9), method="bounded", options={"xatol": 1e-10})
     ours = find_nearest((np.array([300.0]), np.array([50.0])), np.array([0.02]), np.array([0.2]), 0.03)
     assert ours[0] == pytest.approx(found.x, abs=1e-6)
+
+
+@pytest.mark.parametrize(("margin", "absolute"), [(1.0, 0.0), (1.5, 0.0), (1.0, 0.02), (1.5, 0.001)])
+def test_deviations_average_zero_at_the_margin_and_one_in_square(margin, absolute):
+    """By enumeration, at the rate that was learned."""
+    sizes, rate = (40, 12), 0.1
+    odds = margin * rate / (1 - rate)
+    worse = max(odds / (1 + odds), rate + absolute)
+    mean = square = 0.0
+    for counts in itertools.product(range(sizes[0] + 1), range(sizes[1] + 1)):
+        chance = stats.binom.pmf(counts[0], sizes[0], rate) * stats.binom.pmf(counts[1], sizes[1], worse)
+        z = float(compute_deviation([sizes], [counts], rate, margin, absolute))
+        mean, square = mean + chance * z, square + chance * z * z
+    assert mean == pytest.approx(0.0, abs=1e-9)
+    assert square == pytest.approx(1.0)

@@ -97,6 +97,29 @@ def test_failures_that_come_together_break_the_plain_test_and_not_the_guarded_on
     assert count_ever(plain & guard) <= most_in_error()
 
 
+@pytest.mark.parametrize("concentration", [50, 20])
+@pytest.mark.parametrize(("margin", "absolute"), [(1.5, 0.0), (1.0, 0.01)])
+def test_failures_that_come_together_at_the_margin_break_neither_guarded_side(
+    concentration, margin, absolute
+):
+    worse = MOVING + absolute
+    odds_ratio = margin * worse / (1 - worse) * (1 - MOVING) / MOVING
+    errors = Errors.draw(18, BASELINE, CANDIDATE, MOVING, odds_ratio=odds_ratio, concentration=concentration)
+    told = {}
+    for side, is_safe in (("rolled back", False), ("passed", True)):
+        logs = (
+            errors.difference_logs(absolute, is_safe=is_safe)
+            if absolute
+            else errors.ratio_logs(margin, is_safe=is_safe)
+        )
+        plain = logs >= THRESHOLD
+        guard = errors.self_normalised_logs(margin, absolute, is_safe=is_safe) >= THRESHOLD
+        told |= {side: count_ever(plain) / STREAMS, f"{side} guarded": count_ever(plain & guard) / STREAMS}
+        assert count_ever(plain) > most_in_error()
+        assert count_ever(plain & guard) <= most_in_error()
+    report(f"together, concentration {concentration}, at {margin} and {absolute}", **told)
+
+
 @pytest.mark.parametrize(
     ("rate", "odds_ratio", "plain_bound", "guarded_bound"),
     [(0.02, 2.0, 2.0, 4.0), (0.02, 3.0, 2.0, 6.0), (0.05, 2.0, 2.0, 4.0)],
@@ -127,7 +150,14 @@ def test_an_equal_candidate_is_passed():
     passed = errors.ratio_logs(1.5, is_safe=True) >= THRESHOLD
     optimum = fixed_horizon_log_odds(0.05, np.log(1.5))
     ours = median_first(passed, 500)
-    report("5 %, equal, margin 1.5", median=ours, optimum=round(optimum), ratio=round(ours / optimum, 2))
+    guard = errors.self_normalised_logs(1.5, is_safe=True) >= THRESHOLD
+    report(
+        "5 %, equal, margin 1.5",
+        median=ours,
+        guarded=median_first(passed & guard, 500),
+        optimum=round(optimum),
+        ratio=round(ours / optimum, 2),
+    )
     assert ours < 2 * optimum
 
 

@@ -138,17 +138,6 @@ def compute_variance(baseline_requests: float, candidate_requests: float, bad: f
     return 1.0 / sum(1.0 / cell for cell in cells)
 
 
-def compute_moments(
-    baseline_requests: int, candidate_requests: int, bad: int, log_odds_ratio: float
-) -> tuple[float, float]:
-    """Mean and variance of the candidate's bad requests, given all."""
-    counts, logs = compute_log_terms(baseline_requests, candidate_requests, bad, log_odds_ratio)
-    chances = np.exp(logs - logs.max())
-    chances /= chances.sum()
-    mean = float(chances @ counts)
-    return mean, float(chances @ np.square(counts - mean))
-
-
 def _log_ratio_up(
     count: int, baseline_requests: int, candidate_requests: int, bad: int, log_odds_ratio: float
 ) -> float:
