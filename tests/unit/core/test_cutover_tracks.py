@@ -274,8 +274,9 @@ def test_the_candidate_goes_once_no_request_reaches_it_and_its_address_once_the_
     assert NEW.track not in {each.meta.name for each in at.children}
 
 
-def test_a_plan_that_stopped_with_some_segments_moved_keeps_the_candidate() -> None:
-    at = settle_with(two_pools(), move=state("RolledBack", replicas=1, weight=100))
+@pytest.mark.parametrize("phase", ["Completed", "RolledBack", "Aborted"])
+def test_a_plan_that_ended_with_some_segments_moved_keeps_the_candidate(phase: str) -> None:
+    at = settle_with(two_pools(), move=state(phase, replicas=1, weight=100))
     assert deployments(at) == {OLD.track: 2, NEW.track: 1}
 
 

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from switchyard.core.cutover.traffic import find_acting_phase, is_split
 from switchyard.core.cutover.types import TERMINAL, Phase, Side, State
 from switchyard.core.world import Plan
 
 Key = tuple[str, str]
 Recall = Callable[[Plan], State]  # what a plan remembers
 
-_MOVING: frozenset[Phase] = frozenset({"Provisioning", "Shadowing", "Canary", "Soaking", "RollingBack"})
+_BEGUN: frozenset[Phase] = frozenset(
+    {"Provisioning", "Shadowing", "Canary", "Soaking", "Completing", "RollingBack"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def read_errand(plan: Plan, state: State) -> Errand:
     """What this plan asks."""
     if state.baseline is None or state.candidate is None or not _has_begun(state):
         return Errand(plan.key)
-    if _acting_phase(state) == "Completing":
+    if find_acting_phase(state) == "Completing":
         return Errand(plan.key, host=state.candidate)
     return Errand(
         plan.key,
@@ -68,9 +71,7 @@ def read_errand(plan: Plan, state: State) -> Errand:
 
 def is_under_way(state: State) -> bool:
     """True until the plan has ended with nothing of the candidate left to keep."""
-    if state.phase not in TERMINAL:
-        return True
-    return state.phase == "RolledBack" and state.candidate_replicas > 0 and carries_traffic(state)
+    return state.phase not in TERMINAL or is_split(state)
 
 
 def carries_traffic(state: State) -> bool:
@@ -79,14 +80,9 @@ def carries_traffic(state: State) -> bool:
 
 
 def _has_begun(state: State) -> bool:
-    return is_under_way(state) and (
-        _acting_phase(state) in _MOVING | {"Completing", "RolledBack"} or state.candidate_replicas > 0
+    return is_split(state) or (
+        state.phase not in TERMINAL and (find_acting_phase(state) in _BEGUN or state.candidate_replicas > 0)
     )
-
-
-def _acting_phase(state: State) -> Phase:
-    """The phase, or the one that a pause interrupted."""
-    return (state.resume_phase or state.phase) if state.phase == "Paused" else state.phase
 
 
 def _precedence(plan: Plan, state: State) -> tuple[bool, datetime, Key]:

@@ -20,6 +20,7 @@ from switchyard.core.cutover.sighting import (
     view_candidate,
     view_target,
 )
+from switchyard.core.cutover.traffic import find_release_track
 from switchyard.core.cutover.types import Observation, PlanFacts, Router, State, TargetView
 from switchyard.core.routing.plan import RouteState
 from switchyard.core.world import Plan, Sight, Workload
@@ -54,6 +55,7 @@ def observe(plan: Plan, facts: PlanFacts, state: State, outlook: Outlook) -> Obs
         router=choose_router(facts, outlook.workload),
         route=_find_route(state, outlook),
         support=sight.support if sight is not None else None,
+        is_released=_is_released(state, outlook.carried),
         is_blind=is_blind(facts, state, sight, outlook.now),
     )
     if sides is None:
@@ -126,12 +128,20 @@ def _find_route(state: State, outlook: Outlook) -> RouteState | None:
     carried = outlook.carried
     if carried is None or carried.order.plan.version != state.traffic_version:
         return route
-    if carried.order.release_to and carried.is_done:
+    if _is_released(state, carried):
         return RouteState(is_engaged=False)
     held_up = carried.problem or carried.waiting_for
     if route is not None and held_up and not route.problem and not _has_version(route, state.traffic_version):
         return replace(route, waiting_for=held_up)
     return route
+
+
+def _is_released(state: State, carried: Carried | None) -> bool:
+    track = find_release_track(state)
+    if carried is None or not track:
+        return False
+    order = carried.order
+    return carried.is_done and order.release_to == track and order.plan.version == state.traffic_version
 
 
 def _has_version(route: RouteState, version: int) -> bool:
