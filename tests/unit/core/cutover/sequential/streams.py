@@ -17,6 +17,7 @@ from switchyard.core.cutover.sequential.difference import (
     SAFE_RATIOS,
     compute_difference_logs,
     estimate_rate,
+    guess_rate,
 )
 from switchyard.core.cutover.sequential.hypergeometric import (
     Contrast,
@@ -131,7 +132,7 @@ class Errors:
             sizes = float(self.baseline_requests[window]), float(self.candidate_requests[window])
             counts = self.baseline_bad[:, window], self.candidate_bad[:, window]
             if window:
-                rate = estimate_rate(requests, bad)
+                rate = estimate_rate(requests, bad, guess_rate(margin))
                 logs[:, window] = compute_difference_logs(sizes, counts, rate, margin, is_safe=is_safe)
             requests, bad = 0.95 * requests + sizes[0], 0.95 * bad + counts[0]
         return mean_exp(np.cumsum(logs, axis=1), np.full(width, 1 / width))

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from tests.unit.core.cutover.sequential.cases import contrasts
 
 from switchyard.core.cutover.sequential.betting import BettingTest, ScoreWindow
-from switchyard.core.cutover.sequential.difference import DifferenceTest
+from switchyard.core.cutover.sequential.difference import (
+    DifferenceTest,
+    grow_difference_harm,
+    grow_difference_safe,
+)
 from switchyard.core.cutover.sequential.evidence import Evidence, Sides, guard, widen
 from switchyard.core.cutover.sequential.hard_stop import FailureWindow, HardStop, find_run_threshold
 from switchyard.core.cutover.sequential.hypergeometric import Contrast
@@ -21,8 +25,6 @@ from switchyard.core.cutover.sequential.needed import (
     compute_needed,
     grow_betting_harm,
     grow_betting_safe,
-    grow_difference_harm,
-    grow_difference_safe,
     grow_paired_harm,
     grow_paired_safe,
     grow_ratio_harm,

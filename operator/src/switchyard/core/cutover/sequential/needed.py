@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from switchyard.core.cutover.sequential.difference import find_nearest
 from switchyard.core.cutover.sequential.hypergeometric import Contrast, find_mean
 
 MOST_SAMPLES = 1_000_000_000
@@ -41,23 +38,12 @@ def compute_eta_seconds(needed: int, samples_per_second: float) -> float:
 def grow_ratio_safe(totals: Contrast, margin: float) -> float:
     """Log evidence for safety per request of both arms, of RatioTest."""
     growth = _compute_ratio_growth(totals, margin, is_safe=True)
-    return growth if growth > 0.0 else _compute_ratio_growth(_equalise(totals), margin, is_safe=True)
+    return growth if growth > 0.0 else _compute_ratio_growth(equalise(totals), margin, is_safe=True)
 
 
 def grow_ratio_harm(totals: Contrast, margin: float) -> float:
     """Log evidence for harm per request of both arms, of RatioTest; 0 where there is no sign of any."""
     return _compute_ratio_growth(totals, margin, is_safe=False)
-
-
-def grow_difference_safe(totals: Contrast, margin: float) -> float:
-    """Log evidence for safety per request of both arms, of DifferenceTest."""
-    growth = _compute_difference_growth(totals, margin, is_safe=True)
-    return growth if growth > 0.0 else _compute_difference_growth(_equalise(totals), margin, is_safe=True)
-
-
-def grow_difference_harm(totals: Contrast, margin: float) -> float:
-    """Log evidence for harm per request of both arms, of DifferenceTest; 0 where there is no sign of any."""
-    return _compute_difference_growth(totals, margin, is_safe=False)
 
 
 def grow_paired_safe(candidate_only_bad: int, baseline_only_bad: int, pairs: int, margin: float) -> float:
@@ -67,7 +53,7 @@ def grow_paired_safe(candidate_only_bad: int, baseline_only_bad: int, pairs: int
     share = (candidate_only_bad + 0.5) / bad
     if share >= tolerated:
         share = min(0.5, tolerated * 0.9)
-    return bad / (pairs + 2.0) * _diverge(share, tolerated)
+    return bad / (pairs + 2.0) * diverge(share, tolerated)
 
 
 def grow_paired_harm(candidate_only_bad: int, baseline_only_bad: int, pairs: int, margin: float) -> float:
@@ -75,7 +61,7 @@ def grow_paired_harm(candidate_only_bad: int, baseline_only_bad: int, pairs: int
     tolerated = margin / (1.0 + margin)
     bad = candidate_only_bad + baseline_only_bad + 1.0
     share = (candidate_only_bad + 0.5) / bad
-    return bad / (pairs + 2.0) * _diverge(share, tolerated) if share > tolerated else 0.0
+    return bad / (pairs + 2.0) * diverge(share, tolerated) if share > tolerated else 0.0
 
 
 def grow_betting_safe(mean: float, variance: float, margin: float) -> float:
@@ -108,28 +94,13 @@ def _compute_ratio_growth(totals: Contrast, margin: float, *, is_safe: bool) -> 
         return 0.0
     bad = baseline * baseline_rate + candidate * candidate_rate
     mean = find_mean(baseline, candidate, bad, margin)
-    gained = candidate * _diverge(candidate_rate, mean / candidate)
-    gained += baseline * _diverge(baseline_rate, (bad - mean) / baseline)
+    gained = candidate * diverge(candidate_rate, mean / candidate)
+    gained += baseline * diverge(baseline_rate, (bad - mean) / baseline)
     return gained / (baseline + candidate)
 
 
-def _compute_difference_growth(totals: Contrast, margin: float, *, is_safe: bool) -> float:
-    baseline, candidate = totals.baseline_requests, totals.candidate_requests
-    if not baseline or not candidate:
-        return 0.0
-    shares = (
-        (totals.baseline_bad + 0.5) / (baseline + 1.0),
-        (totals.candidate_bad + 0.5) / (candidate + 1.0),
-    )
-    if (shares[1] < shares[0] + margin) is not is_safe:
-        return 0.0
-    sizes = np.array([float(baseline)]), np.array([float(candidate)])
-    nearest = float(find_nearest(sizes, np.array([shares[0]]), np.array([shares[1]]), margin)[0])
-    gained = baseline * _diverge(shares[0], nearest) + candidate * _diverge(shares[1], nearest + margin)
-    return gained / (baseline + candidate)
-
-
-def _equalise(totals: Contrast) -> Contrast:
+def equalise(totals: Contrast) -> Contrast:
+    """The same requests, with the bad ones spread evenly over both arms."""
     requests = totals.baseline_requests + totals.candidate_requests
     share = totals.bad / requests if requests else 0.0
     return Contrast(
@@ -140,7 +111,7 @@ def _equalise(totals: Contrast) -> Contrast:
     )
 
 
-def _diverge(share: float, other: float) -> float:
+def diverge(share: float, other: float) -> float:
     """The Kullback-Leibler divergence of two Bernoulli distributions."""
     if not 0.0 < other < 1.0 or not 0.0 < share < 1.0:
         return 0.0
