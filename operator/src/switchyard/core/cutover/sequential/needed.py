@@ -79,7 +79,7 @@ def _compute_betting_growth(gap: float, variance: float) -> float:
     if gap <= 0.0:
         return 0.0
     spread = variance + gap * gap
-    bet = min(1.0, gap / spread)
+    bet = 1.0 if gap >= spread else gap / spread
     return bet * gap - bet * bet * spread / 2.0
 
 
