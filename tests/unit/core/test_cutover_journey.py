@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,16 +13,14 @@ from tests.unit.core.test_cutover_tracks import points_to, two_pools, with_selec
 from tests.unit.core.worlds import apply, deployments, hold_traffic, lose_node
 
 from switchyard.api.cutover_status import CutoverPlanStatus
-from switchyard.core.cutover.machine import step
 from switchyard.core.cutover.orders import TRAFFIC_FINALIZER, Carried, TrafficOrder
-from switchyard.core.cutover.stored import read_state, write_state
-from switchyard.core.cutover.types import GateReport, Observation, PlanFacts, State, Stepped, Verdict
+from switchyard.core.cutover.stored import read_state
+from switchyard.core.cutover.types import GateReport, Observation, PlanFacts, State, Verdict
+from switchyard.core.cutovers import build_cutovers
 from switchyard.core.decide import decide
-from switchyard.core.decide_plan import Machine, decide_plan
-from switchyard.core.decisions import Decisions, EventNote, StatusWrite
-from switchyard.core.plans import Cutovers
+from switchyard.core.decisions import Decisions, StatusWrite
 from switchyard.core.routing.plan import Feature, RouteState, Share, Support, TrafficPlan
-from switchyard.core.world import Plan, Sight, World
+from switchyard.core.world import Sight, World
 
 KEY = ("team", "move")
 QUICK = {
@@ -52,13 +49,6 @@ def weigh(verdict: Callable[[State], Verdict]) -> Callable[..., Observation]:
     return weighed
 
 
-def report(of: Plan, _facts: PlanFacts, stepped: Stepped, _seen: Observation) -> Any:
-    status = CutoverPlanStatus.model_validate(write_state(stepped.state))
-    notes = tuple(EventNote("CutoverPlan", of.meta, n.type, n.reason, n.message) for n in stepped.notes)
-    written = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return (StatusWrite("CutoverPlan", of.meta, written) if status != of.status else None), notes
-
-
 @dataclass
 class Journey:
     """A cluster that carries decisions out, a path that takes every plan at once, and a clock."""
@@ -73,8 +63,7 @@ class Journey:
     is_path_dead: bool = False
 
     def turn(self, seconds: float = 5.0) -> Decisions:
-        machine = Machine(weigh(lambda state: self.verdict(state)), step, report)
-        cutovers = Cutovers(lambda each: read_state(each.status), partial(decide_plan, machine=machine))
+        cutovers = build_cutovers(weigh(lambda state: self.verdict(state)))
         decisions = decide(self.at, cutovers=cutovers)
         at = apply(self.at, decisions)
         for each in decisions.objects:

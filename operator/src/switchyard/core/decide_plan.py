@@ -35,6 +35,7 @@ from switchyard.core.routing.plan import RouteState, TrafficPlan
 from switchyard.core.world import Plan, Sight, Workload
 
 _KIND = "CutoverPlan"
+Weigh = Callable[[PlanFacts, State, Observation, Sight | None], Observation]
 Reported = tuple[StatusWrite | None, tuple[EventNote, ...]]
 
 
@@ -42,7 +43,7 @@ Reported = tuple[StatusWrite | None, tuple[EventNote, ...]]
 class Machine:
     """The parts that carry a plan on. `weigh` adds to an observation what the gates say of the samples."""
 
-    weigh: Callable[[PlanFacts, State, Observation, Sight | None], Observation]
+    weigh: Weigh
     step: Callable[[PlanFacts, State, Observation], Stepped]
     report: Callable[[Plan, PlanFacts, Stepped, Observation], Reported]
 
