@@ -35,6 +35,7 @@ from switchyard.adapters.metrics import Metrics
 from switchyard.adapters.observed import WatchMemory
 from switchyard.adapters.resources import POOLS, WATCHED, WORKLOADS
 from switchyard.adapters.route_kinds import KindsChanged, RouteKinds
+from switchyard.adapters.routing.ways import Ways
 from switchyard.adapters.signals.collector import SignalCollector
 from switchyard.api import GROUP, VERSION
 from switchyard.core.advise import advise
@@ -47,6 +48,8 @@ from switchyard.engine.debounce import Debounce
 from switchyard.engine.leader import LeaderElection, LeaseLost
 from switchyard.engine.reconciler import LoopSettings, Reconciler
 from switchyard.engine.settings import OperatorSettings
+from switchyard.engine.sights import SightObserver
+from switchyard.engine.traffic import TrafficDesk
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +115,14 @@ class Operator:
             wake=self.debounce.trigger,
             interval_seconds=settings.advice_interval.seconds,
         )
+        self.ways = Ways(
+            connection, options.namespace or connection.default_namespace, settings.router.build_form()
+        )
+        routers = self.ways.build()
+        self.sights = SightObserver(routers, self.clock, wake=self.debounce.trigger, may_act=self._may_act)
+        self.traffic = TrafficDesk(
+            routers, wake=self.debounce.trigger, may_act=self._may_act, noticed=self.sights.look_soon
+        )
         self.loop = Reconciler(
             reader=self.reader,
             writer=KubernetesWriter(connection, self.memory, EventRecorder(connection, self.identity)),
@@ -122,6 +133,8 @@ class Operator:
             settings=LoopSettings(settings.resync.seconds, settings.concurrency),
             may_act=self._may_act,
             advisor=self.advisor,
+            traffic=self.traffic,
+            sights=self.sights,
         )
         self.collector = SignalCollector(
             self.reader.snapshot,
@@ -163,6 +176,7 @@ class Operator:
             "audit": self.audit.run(),
             "metric sources": self.probe.run(),
             "signals": self.collector.run(),
+            "sights": self.sights.run(),
             "signal": self._wait_for_stop(),
         }
         if self.options.is_electing:
@@ -237,6 +251,8 @@ class Operator:
         for task in by_name.values():
             task.cancel()
         await asyncio.gather(*by_name.values(), return_exceptions=True)
+        await self.traffic.close()
+        await self.ways.close()
         if self.options.is_electing:
             await self.election.release()
         self._stop_kopf.set()
