@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from switchyard.cli.cutover_cluster import Cluster
     from switchyard.cli.cutover_plan import Plan
 
+_PIPE_WIDTH = 4096
 _MOST_TRIES = 5  # the operator writes status every few seconds
 
 
@@ -285,9 +286,11 @@ def _read_timing(timeout: str | None) -> Any:
 
 
 def _print_tree(plan: Plan) -> None:
+    """Print the tree; a pipe gets each sentence on one line."""
     from rich.console import Console
 
+    from switchyard.cli.columns import find_width
     from switchyard.cli.cutover_tree import build_tree
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(build_tree(plan, is_ascii=console.options.ascii_only), soft_wrap=not console.is_terminal)
+    console = Console(highlight=False, width=find_width() or _PIPE_WIDTH)
+    console.print(build_tree(plan, is_ascii=console.options.ascii_only))
