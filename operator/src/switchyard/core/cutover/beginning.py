@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from switchyard.api import Reason
 from switchyard.core.cutover.capacity import count_replicas, describe_readiness, has_room
@@ -29,6 +30,8 @@ from switchyard.core.cutover.validation import find_refusal
 
 def start(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
     """Pending: one plan of a workload at a time."""
+    if state.deadline is None:
+        state = replace(state, phase_since=seen.now, deadline=seen.now + timedelta(seconds=HOLD_SECONDS))
     if seen.other_plan:
         message = f"plan {seen.other_plan} moves workload {facts.workload}; this one begins when it has ended"
         return _wait_or_give_up(state, seen, tell(Reason.WaitingForPlan, message))

@@ -1,4 +1,4 @@
-"""From the first copy to the end: Shadowing, Canary, Soaking, Completing, and the pauses between.
+"""From the first copy to the end: Shadowing, Canary, Soaking, Completing.
 
 A step forward needs, in this order: the traffic confirmed, evidence, a Pass of every gate of the stage, the
 shortest time and the fewest samples, no hold, and the candidate ready for the next share. While one is
@@ -25,6 +25,7 @@ from switchyard.core.cutover.judging import (
 )
 from switchyard.core.cutover.moves import (
     CONFIRMATION_SECONDS,
+    Why,
     describe_route,
     enter,
     find_next_segment,
@@ -45,8 +46,8 @@ from switchyard.core.cutover.staging import (
     begin_shadow,
     begin_soak,
     begin_step,
-    resume,
 )
+from switchyard.core.cutover.traffic import find_acting_phase
 from switchyard.core.cutover.types import Observation, PlanFacts, State, Stepped
 
 Forward = Callable[[PlanFacts, State, Observation], Stepped]
@@ -67,33 +68,7 @@ def shadow(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
         cap = f"{100 * facts.shadow.max_utilisation_ratio:.0f}%"
         message = f"the candidate is {load} busy (cap {cap}): {percent}% of requests are copied"
         return wait(fitted, tell(Reason.ShadowFitted, message))
-    first = find_next_segment(facts, -1)
-    next_percent = facts.segments[first].steps[0].weight_percent if first is not None else 100
-    return _judge(facts, state, seen, next_percent, begin_canary)
-
-
-def canary(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
-    """Canary: one share of one segment at a time."""
-    segment, step = find_segment(facts, state), find_step(facts, state)
-    if segment is None or step is None:
-        return _judge(facts, state, seen, 100, begin_soak)
-    here, index = state.segments[state.segment_index], state.segment_index
-    if here.weight_percent < step.weight_percent:  # the steps were edited
-        again = _to_step(index, state.step_index)
-        return _judge(facts, state, seen, step.weight_percent, again)
-    if state.step_index + 1 < len(segment.steps):
-        percent = segment.steps[state.step_index + 1].weight_percent
-        return _judge(facts, state, seen, percent, _to_step(index, state.step_index + 1))
-    following = find_next_segment(facts, index)
-    if following is not None:
-        percent = facts.segments[following].steps[0].weight_percent
-        return _judge(facts, state, seen, percent, _to_step(following, 0))
-    return _judge(facts, state, seen, 100, begin_soak)
-
-
-def soak(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
-    """Soaking: everything on the candidate, the baseline warm."""
-    return _judge(facts, state, seen, 100, begin_completion)
+    return judge(facts, state, seen)
 
 
 def complete(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
@@ -111,61 +86,75 @@ def complete(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
     return proceed(state, message)
 
 
-def hold(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
-    """Paused: nothing moves until its reason is gone."""
-    if is_overdue(state, seen):
-        message = f"paused for too long: {state.message}"
-        return begin_return(state, seen, warn(Reason.DeadlineExceeded, message))
-    match state.pause_reason:
-        case Reason.Suspended if facts.is_suspended:
-            return Stepped(state)
-        case Reason.Suspended:
-            return resume(facts, state, seen, "spec.suspend is false again")
-        case Reason.GateFailed:
-            return Stepped(state)
-        case Reason.BaselineLost:
-            return (
-                resume(facts, state, seen, "the baseline is ready again")
-                if _has_baseline(seen)
-                else Stepped(state)
-            )
-        case Reason.EvidenceMissing:
-            return _hold_for_evidence(facts, state, seen)
-        case Reason.StageOverdue:
-            decided = has_passed(facts, state, seen) and not find_shortfall(facts, state, seen)
-            return resume(facts, state, seen, "every gate passed") if decided else Stepped(state)
-        case _:
-            phase = state.resume_phase or "Pending"
-            held = find_hold(facts, state, seen, phase)
-            if held is None:
-                return resume(facts, state, seen, "what it waited for has come")
-            return pause(note_requests(facts, state, seen, phase), seen, held)
-
-
-def _judge(facts: PlanFacts, state: State, seen: Observation, percent: int, forward: Forward) -> Stepped:
-    """One look at a stage that `forward` ends, to a share of `percent`."""
+def judge(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """One look at a stage; also the whole of Canary and Soaking."""
     if state.stage_since is None:
         return _await_confirmation(state, seen)
     lack = find_lack(facts, state, seen)
     if lack:
-        return _lack_evidence(facts, state, seen, lack)
+        return lack_evidence(facts, state, seen, lack)
     state = replace(state, inconclusive_since=None)
-    has_decided = has_passed(facts, state, seen)
-    missing = find_shortfall(facts, state, seen) if has_decided else _describe_progress(facts, state, seen)
-    phase = state.phase
-    if not missing:
-        held = find_hold(facts, state, seen, phase)
-        if held is not None:
-            return pause(note_requests(facts, state, seen, phase), seen, held)
-        state, missing = _make_room(state, seen, percent)
-    if not missing:
-        return forward(facts, state, seen)
-    if is_overdue(state, seen):
-        why = warn(Reason.StageOverdue, f"not decided in the stage's longest time: {missing}")
-        return (
-            begin_return(state, seen, why) if facts.on_inconclusive == "rollback" else pause(state, seen, why)
-        )
-    return proceed(state, missing)
+    undecided = find_undecided(facts, state, seen)
+    if undecided:
+        why = warn(Reason.StageOverdue, f"not decided in the stage's longest time: {undecided}")
+        return _go_on_looking(facts, state, seen, undecided, why)
+    held = find_hold(facts, state, seen, state.phase)
+    if held is not None:
+        return pause(note_requests(facts, state, seen, state.phase), seen, held)
+    percent, forward = find_forward(facts, state)
+    state, missing = make_room(state, seen, percent)
+    if missing:
+        return _go_on_looking(facts, state, seen, missing, warn(Reason.CandidateNotReady, missing))
+    return forward(facts, state, seen)
+
+
+def find_forward(facts: PlanFacts, state: State) -> tuple[int, Forward]:
+    """The share that comes after the present stage, and what begins it."""
+    phase = find_acting_phase(state)
+    segment, step = find_segment(facts, state), find_step(facts, state)
+    if phase == "Soaking":
+        return 100, begin_completion
+    if phase == "Shadowing":
+        first = find_next_segment(facts, -1)
+        return _find_first_weight(facts, first), begin_canary
+    if segment is None or step is None:
+        return 100, begin_soak
+    index = state.segment_index
+    if state.segments[index].weight_percent < step.weight_percent:  # the steps were edited
+        return step.weight_percent, _to_step(index, state.step_index)
+    if state.step_index + 1 < len(segment.steps):
+        return segment.steps[state.step_index + 1].weight_percent, _to_step(index, state.step_index + 1)
+    following = find_next_segment(facts, index)
+    if following is None:
+        return 100, begin_soak
+    return _find_first_weight(facts, following), _to_step(following, 0)
+
+
+def find_undecided(facts: PlanFacts, state: State, seen: Observation) -> str:
+    """What the evidence lacks for a step forward, in words; empty when nothing."""
+    if not has_passed(facts, state, seen):
+        return _describe_progress(facts, state, seen)
+    return find_shortfall(facts, state, seen)
+
+
+def make_room(state: State, seen: Observation, percent: int) -> tuple[State, str]:
+    """The state that asks for the replicas of the next share, and what is missing of them."""
+    needed = count_needed(seen, state.segments, percent)
+    if not needed:
+        return state, "the planner does not say how many replicas the next share needs"
+    state = replace(state, candidate_replicas=max(state.candidate_replicas, needed))
+    if not has_room(state, seen, needed):
+        return state, f"the next share needs {needed} replicas: {describe_readiness(state, seen)}"
+    return state, "" if seen.baseline_view.ready > 0 else "the baseline has no ready pod"
+
+
+def _go_on_looking(facts: PlanFacts, state: State, seen: Observation, message: str, late: Why) -> Stepped:
+    """The same stage until its longest time is over; then what the author wants."""
+    if not is_overdue(state, seen):
+        return proceed(state, message)
+    return (
+        begin_return(state, seen, late) if facts.on_inconclusive == "rollback" else pause(state, seen, late)
+    )
 
 
 def _await_confirmation(state: State, seen: Observation) -> Stepped:
@@ -175,7 +164,7 @@ def _await_confirmation(state: State, seen: Observation) -> Stepped:
     return proceed(state, message)
 
 
-def _lack_evidence(facts: PlanFacts, state: State, seen: Observation, lack: str) -> Stepped:
+def lack_evidence(facts: PlanFacts, state: State, seen: Observation, lack: str) -> Stepped:
     """Never a Pass and never a Fail: first patience, then a pause, at last what the author wants."""
     since = state.inconclusive_since or seen.now
     state = replace(state, inconclusive_since=since)
@@ -187,24 +176,6 @@ def _lack_evidence(facts: PlanFacts, state: State, seen: Observation, lack: str)
     if is_late or seen.is_blind or waited >= GRACE_INTERVALS * facts.interval_seconds:
         return pause(state, seen, why)
     return proceed(state, why.message)
-
-
-def _hold_for_evidence(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
-    lack = find_lack(facts, state, seen)
-    if lack:
-        return _lack_evidence(facts, state, seen, lack)
-    return resume(facts, replace(state, inconclusive_since=None), seen, "evidence comes in again")
-
-
-def _make_room(state: State, seen: Observation, percent: int) -> tuple[State, str]:
-    """The state that asks for the replicas of the next share, and what is missing of them."""
-    needed = count_needed(seen, state.segments, percent)
-    if not needed:
-        return state, "the planner does not say how many replicas the next share needs"
-    state = replace(state, candidate_replicas=max(state.candidate_replicas, needed))
-    if not has_room(state, seen, needed):
-        return state, f"the next share needs {needed} replicas: {describe_readiness(state, seen)}"
-    return state, "" if _has_baseline(seen) else "the baseline has no ready pod"
 
 
 def _fit_copies(facts: PlanFacts, state: State, seen: Observation) -> int:
@@ -233,9 +204,9 @@ def _describe_progress(facts: PlanFacts, state: State, seen: Observation) -> str
     return describe_reports(open_ones[:3]) or "waits for the first window of evidence"
 
 
+def _find_first_weight(facts: PlanFacts, segment: int | None) -> int:
+    return 100 if segment is None else facts.segments[segment].steps[0].weight_percent
+
+
 def _to_step(segment: int, step: int) -> Forward:
     return lambda facts, state, seen: begin_step(facts, state, seen, segment, step)
-
-
-def _has_baseline(seen: Observation) -> bool:
-    return seen.baseline_view.ready > 0
