@@ -122,6 +122,27 @@ def test_samples_and_support_are_read_only_where_asked_for() -> None:
     rig.run(body)
 
 
+def test_looks_come_right_after_windows_of_evidence_end() -> None:
+    rig = Rig(FakeRouter(in_force=traffic_plan(), samples=(Samples(),)))
+
+    async def body() -> None:
+        await rig.pass_seconds(7)
+        begun = rig.clock.now() - timedelta(seconds=7)
+        rig.observer.follow([watch(interval_seconds=30, needs_samples=True, counts_from=begun)])
+        await rig.pass_seconds(0)
+        assert rig.router.asked["samples"] == 1
+        await rig.pass_seconds(23)  # the end itself: what is read then may be from before
+        assert rig.router.asked["samples"] == 1
+        await rig.pass_seconds(0.1)
+        assert rig.router.asked["samples"] == 2
+        await rig.pass_seconds(29.8)
+        assert rig.router.asked["samples"] == 2
+        await rig.pass_seconds(0.2)
+        assert rig.router.asked["samples"] == 3
+
+    rig.run(body)
+
+
 def test_a_new_version_is_looked_at_without_waiting_for_the_interval() -> None:
     rig = Rig(FakeRouter(in_force=traffic_plan()))
 

@@ -39,6 +39,7 @@ from switchyard.adapters.routing.ways import Ways
 from switchyard.adapters.signals.collector import SignalCollector
 from switchyard.api import GROUP, VERSION
 from switchyard.core.advise import advise
+from switchyard.core.cutovers import recall_plan
 from switchyard.core.decide import decide
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.world import Settings
@@ -109,7 +110,7 @@ class Operator:
         )
         # an optimiser remembers what it answered, and is for one thread: each has its own
         self.advisor = Advisor(
-            partial(advise, solver=Optimiser()),
+            partial(advise, solver=Optimiser(), recall=recall_plan),
             self.clock,
             self.metrics,
             wake=self.debounce.trigger,

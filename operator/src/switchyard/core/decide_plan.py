@@ -160,6 +160,7 @@ def _watch(
             plan=_build(facts, state, workload),
             interval_seconds=facts.interval_seconds,
             is_unsettled=state.phase not in TERMINAL and (state.stage_since is None or wants_release(state)),
+            counts_from=state.stage_since,
             needs_samples=wants_traffic(state) and state.phase not in TERMINAL,
         )
     if seen is None or state.phase not in {"Pending", "Validating", "AwaitingApproval"}:

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from switchyard.core.stability.moments import read_moment
-from switchyard.core.world import Advice, Pool, Workload, World
+from switchyard.core.world import Advice, Plan, Pool, Workload, World
 from switchyard.engine.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -133,6 +133,7 @@ def what_matters(world: World) -> tuple[Any, ...]:
         {name: (price.device_per_hour, price.source) for name, price in world.prices.items()},
         world.learned,
         world.settings,
+        tuple(_of_plan(plan) for plan in world.plans),
     )
 
 
@@ -149,6 +150,17 @@ def _of_workload(workload: Workload) -> tuple[Any, ...]:
         (meta.uid, meta.generation, meta.is_deleting),
         demand and (demand.requests_per_second, demand.input_tokens, demand.output_tokens),
         tuple((each.variant, each.pool, each.replicas) for each in status.placements),
+    )
+
+
+def _of_plan(plan: Plan) -> tuple[Any, ...]:
+    """What a cutover binds: its sides, and how many replicas it runs beside its workload."""
+    status = plan.status
+    return (
+        plan.meta.uid,
+        plan.workload_key,
+        status.phase,
+        status.machine and status.machine.candidate_replicas,
     )
 
 

@@ -28,6 +28,7 @@ PlanKey = tuple[str, str]
 LEAST_SECONDS = 1.0  # between two looks at one plan
 UNSETTLED_SECONDS = 2.0
 _ANY_TIME = datetime.min.replace(tzinfo=UTC)
+_PAST_SECONDS = 0.05  # a reading must not be made before the end of the window that it ends
 SUPPORT_SECONDS = 60.0  # what a cluster can do changes when somebody installs something
 
 
@@ -136,8 +137,11 @@ class SightObserver:
     def _adopt(self, post: _Post, watch: TrafficWatch, now: float) -> None:
         if watch.plan != post.watch.plan or watch.router != post.watch.router:
             post.support_due_at = now
-        gains = watch.needs_samples and not post.watch.needs_samples
-        post.samples_due_at = now if gains else post.samples_due_at
+        is_other = (watch.needs_samples, watch.counts_from) != (
+            post.watch.needs_samples,
+            post.watch.counts_from,
+        )
+        post.samples_due_at = now if is_other else post.samples_due_at
         post.watch = watch
         post.due_at = min(post.due_at, now)
         self._changed.set()
@@ -159,7 +163,7 @@ class SightObserver:
         if self._posts.get(key) is not post:
             return
         if post.watch is watch:
-            post.due_at = started + _choose_pause(watch, sight)
+            post.due_at = started + _choose_pause(watch, sight, self.clock.now())
         before = self._sights.get(key)
         self._sights[key] = sight
         self._changed.set()
@@ -182,7 +186,7 @@ class SightObserver:
             samples = None
         elif started >= post.samples_due_at or samples is None:
             found = await router.read_samples(watch.plan)
-            post.samples_due_at = started + max(LEAST_SECONDS, watch.interval_seconds)
+            post.samples_due_at = started + _wait_for_window(watch, self.clock.now())
             samples = None if isinstance(found, Failed) else found
             problem = "; ".join(filter(None, (problem, found.message if isinstance(found, Failed) else "")))
         return Sight(self.clock.now(), route, support, samples, problem)
@@ -194,11 +198,20 @@ class SightObserver:
         )
 
 
-def _choose_pause(watch: TrafficWatch, sight: Sight) -> float:
-    interval = max(LEAST_SECONDS, watch.interval_seconds)
+def _choose_pause(watch: TrafficWatch, sight: Sight, now: datetime) -> float:
+    interval = _wait_for_window(watch, now)
     route: RouteState | None = sight.route
     is_calm = route is not None and not route.waiting_for and not sight.problem and not watch.is_unsettled
     return interval if is_calm else min(interval, UNSETTLED_SECONDS)
+
+
+def _wait_for_window(watch: TrafficWatch, now: datetime) -> float:
+    """Seconds until just after the present window of evidence ends."""
+    interval = max(LEAST_SECONDS, watch.interval_seconds)
+    if watch.counts_from is None or watch.counts_from > now:
+        return interval
+    passed = (now - watch.counts_from).total_seconds() % interval
+    return max(LEAST_SECONDS, interval - passed + _PAST_SECONDS)
 
 
 def _essence(sight: Sight) -> Sight:

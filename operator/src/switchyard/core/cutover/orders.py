@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from switchyard.core.cutover.types import Router
 from switchyard.core.routing.plan import TrafficPlan
@@ -37,7 +38,8 @@ class Carried:
 class TrafficWatch:
     """Traffic to look at, compared with `plan`, every so often.
 
-    `is_unsettled`: something is awaited, so look more often; samples keep the interval.
+    `is_unsettled`: something is awaited, so look more often; samples keep the interval. `counts_from`: looks
+    come right after whole intervals from then on, where windows of evidence end.
     """
 
     key: tuple[str, str]  # of the CutoverPlan
@@ -45,5 +47,6 @@ class TrafficWatch:
     plan: TrafficPlan
     interval_seconds: float
     is_unsettled: bool = False
+    counts_from: datetime | None = None
     needs_support: bool = False
     needs_samples: bool = False
