@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.cutover.sequential.cases import contrasts
+from tests.unit.core.cutover.sequential.streams import most_in_error
 
 from switchyard.core.cutover.sequential.betting import BettingTest, ScoreWindow
 from switchyard.core.cutover.sequential.difference import (
@@ -111,6 +113,22 @@ def test_a_disaster_of_the_candidate_alone_stops_at_once(name, windows, cause):
 def test_what_has_stopped_stays_stopped():
     stop = HardStop().update(FailureWindow(0, 20, 0, 20, 20, 20))
     assert stop.update(FailureWindow(1, 1000, 0, 1000, 0)).cause == "ratio"
+
+
+def test_a_candidate_that_fails_exactly_as_often_as_is_allowed_is_stopped_no_more_often_than_promised():
+    streams, windows = 300, 40
+    failed = np.random.default_rng(61).random((streams, windows * 20)) < 0.5
+    stopped = 0
+    for stream in failed:
+        stop, run = HardStop(alpha=0.05), 0
+        for index, window in enumerate(stream.reshape(windows, 20)):
+            longest = 0
+            for has_failed in window:
+                run = run + 1 if has_failed else 0
+                longest = max(longest, run)
+            stop = stop.update(FailureWindow(index, 20, 0, 20, int(window.sum()), longest))
+        stopped += stop.cause != ""
+    assert stopped <= most_in_error(0.05, streams)
 
 
 @pytest.mark.parametrize("requests", [1, 20, 10_000])

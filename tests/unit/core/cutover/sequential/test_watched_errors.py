@@ -82,13 +82,19 @@ def test_arms_at_the_margin_are_rolled_back_and_passed_no_more_often_than_promis
 
 
 @pytest.mark.parametrize("concentration", [50, 20])
-def test_failures_that_come_together_break_the_plain_test_and_not_the_guarded_one(concentration):
-    errors = Errors.draw(13, BASELINE, CANDIDATE, MOVING, concentration=concentration)
+@pytest.mark.parametrize(
+    ("name", "baseline", "candidate"),
+    [("growing weight", BASELINE, CANDIDATE), ("weight from 95 %", CANDIDATE, BASELINE)],
+)
+def test_failures_that_come_together_break_the_plain_test_and_not_the_guarded_one(
+    name, baseline, candidate, concentration
+):
+    errors = Errors.draw(13, baseline, candidate, MOVING, concentration=concentration)
     plain = errors.ratio_logs(1.0) >= THRESHOLD
     guard = errors.self_normalised_logs(1.0) >= THRESHOLD
     naive = count_ever(errors.naive_p_values(1.0) <= ALPHA)
     report(
-        f"failures together, concentration {concentration}",
+        f"failures together, {name}, concentration {concentration}",
         plain=count_ever(plain) / STREAMS,
         guarded=count_ever(plain & guard) / STREAMS,
         naive=naive / STREAMS,
