@@ -66,6 +66,11 @@ WRITES: dict[str, tuple[Callable[[Plan], Change], Plan, dict[str, Any]]] = {
         plan(in_phase("Aborted"), abort=True, approvals=["canary"], approved=["canary"]),
         {"restartToken": "20261121T123000Z", "abort": None, "approved": None},
     ),
+    "retry of a completed plan whose target was changed": (
+        try_again,
+        plan(in_phase("Completed", candidate={"variant": "gpu", "pool": "l4"})),
+        {"restartToken": "20261121T123000Z"},
+    ),
     "retry within the same second": (
         try_again,
         plan(
@@ -104,6 +109,13 @@ REFUSES: dict[str, tuple[Callable[[Plan], Change], Plan, str]] = {
         plan(WAITS, **STEPS),
         "waits for approval of canary: `kubectl switchyard cutover approve chat-to-neuron`",
     ),
+    "pause on the way back": (pause, plan(in_phase("RollingBack")), "phase RollingBack, which can't be held"),
+    "pause at the very end": (pause, plan(in_phase("Completing")), "phase Completing, which can't be held"),
+    "resume of a plan whose gate failed": (
+        resume,
+        plan(in_phase("Paused", machine={"pauseReason": "GateFailed"})),
+        "`pause` and then `resume` tries the stage again",
+    ),
     "resume of a plan that paused by itself": (
         resume,
         plan(in_phase("Paused", message="no request reached the candidate")),
@@ -117,6 +129,11 @@ REFUSES: dict[str, tuple[Callable[[Plan], Change], Plan, str]] = {
     "abort of an ended plan": (abort, plan(ENDED), "all traffic is on the baseline"),
     "retry under way": (try_again, plan(in_phase("Canary")), "is under way (phase Canary)"),
     "retry of a completed plan": (try_again, plan(in_phase("Completed")), "is Completed"),
+    "retry of a completed plan whose target names no pool": (
+        try_again,
+        plan(in_phase("Completed", candidate={"variant": "neuron", "pool": "inf2"})),
+        "change spec.target, or make another plan",
+    ),
     "retry twice before the operator looked": (
         try_again,
         plan({**ENDED, "machine": {"restartToken": ""}}, restartToken="a"),
@@ -131,6 +148,16 @@ def test_a_change_is_refused(case: str) -> None:
     with pytest.raises(CutoverError) as caught:
         change(given)
     assert told in str(caught.value)
+
+
+def test_retry_says_that_traffic_returns_first() -> None:
+    assert "once all traffic is back on the baseline" in retry(plan(HELD), NOW).told
+    assert "once" not in retry(plan(ENDED), NOW).told
+
+
+def test_a_plan_with_a_token_is_seen_before_its_attempt_begins() -> None:
+    assert plan(in_phase("Pending", machine={}), restartToken="a").is_seen
+    assert not plan(in_phase("RolledBack", machine={}), restartToken="a").is_seen
 
 
 def test_a_patch_holds_for_one_version_only() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import stat
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ from switchyard.cli import main
 from switchyard.cli.cutover import command
 
 NAME = "chat-to-neuron"
+ROOT = Path(__file__).parents[3]
 
 
 def run(cluster: FakeCluster, *arguments: str) -> Result:
@@ -201,6 +206,38 @@ def test_watch_writes_lines_where_there_is_no_terminal() -> None:
 
 def test_watch_ends_at_its_timeout() -> None:
     assert run(make_cluster(plan_body(status=CANARY)), "watch", NAME, "--timeout", "1ms").exit_code == 3
+
+
+def test_watch_redraws_on_a_terminal_and_leaves_the_last_picture() -> None:
+    """In a process of its own: a terminal is a property of a process's output."""
+    script = (
+        "import sys; from tests.unit.cli.cutover_objects import *; from switchyard.cli.cutover import command;"
+        "cluster = make_cluster(plan_body(status=in_phase('Completed', message='moved')));"
+        f"command(['watch', '{NAME}'], obj=cluster)"
+    )
+    primary, secondary = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=secondary, env=environment, cwd=ROOT) as ran:
+        os.close(secondary)
+        shown = b""
+        try:
+            while chunk := os.read(primary, 65_536):
+                shown += chunk
+        except OSError:  # Linux ends a terminal that nobody writes to any more with EIO
+            pass
+        os.close(primary)
+        assert ran.wait(30) == 0
+    assert b"Completed" in shown
+    assert b"moved" in shown
+    assert b"\x1b[" in shown, "colours and cursor movements"
+
+
+def test_an_interrupt_is_no_error_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("switchyard.cli.cutover_watch.follow", interrupt)
+    assert run(make_cluster(plan_body(status=CANARY)), "watch", NAME).exit_code == 130
 
 
 def test_list() -> None:

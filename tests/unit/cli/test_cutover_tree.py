@@ -8,18 +8,24 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.tree import Tree
 from tests.unit.cli.cutover_objects import AT, CANARY, SIDES, in_phase, plan, plan_body
 
 from switchyard.cli.cutover_cluster import Unreachable
 from switchyard.cli.cutover_plan import CutoverError, Exit, Plan, read_plan
 from switchyard.cli.cutover_report import describe_status, format_line, format_list, format_span
+from switchyard.cli.cutover_screen import fit_tree
 from switchyard.cli.cutover_tree import build_tree
 from switchyard.cli.cutover_watch import Lines, Timing, follow
 
 
 def render(given: Plan, **options: Any) -> str:
+    return render_of(build_tree(given, **options))
+
+
+def render_of(tree: Tree) -> str:
     console = Console(width=120, color_system=None, record=True, file=io.StringIO())
-    console.print(build_tree(given, **options))
+    console.print(tree)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines())
 
 
@@ -70,6 +76,25 @@ chat-to-neuron: chat, -> neuron: Pending
     )
 
 
+def test_a_plan_that_is_higher_than_the_terminal_is_shown_in_short() -> None:
+    shown = io.StringIO()
+    console = Console(width=120, height=14, color_system=None, file=shown)
+    console.print(fit_tree(plan(CANARY), console))
+    assert (
+        "│   ├── errors (batch): Inconclusive  pass 64 %, rollback 12 %, 970 more, about 8m"
+        in shown.getvalue()
+    )
+    assert len(shown.getvalue().splitlines()) < 14
+    console = Console(width=120, height=50, color_system=None, file=io.StringIO())
+    assert render_of(fit_tree(plan(CANARY), console)) == render(plan(CANARY))
+
+
+def test_a_plan_that_is_being_deleted() -> None:
+    body = plan_body(status=CANARY)
+    body["metadata"]["deletionTimestamp"] = AT
+    assert "is being deleted: all traffic returns to the baseline first" in render(read_plan(body))
+
+
 def test_texts_of_others_are_no_markup() -> None:
     assert "[red]boom[/red]" in render(plan(in_phase("Paused", message="[red]boom[/red]")))
 
@@ -113,7 +138,17 @@ def test_the_document_for_machines_keeps_its_names() -> None:
     document = describe_status(plan(CANARY, approvals=["promote"]))
     assert list(document) == [
         *("schema", "namespace", "name", "workload", "target", "router", "phase", "outcome", "exitCode"),
-        *("isEnded", "isSeen", "isSuspended", "reason", "message", "waitsForApproval", "segment", "step"),
+        *(
+            "isEnded",
+            "isSeen",
+            "isDeleting",
+            "isSuspended",
+            "reason",
+            "message",
+            "waitsForApproval",
+            "segment",
+            "step",
+        ),
         *("weight", "shadowPercent", "baseline", "candidate", "segments", "gates", "etaSeconds", "cost"),
         *("startedAt", "completedAt", "history"),
     ]

@@ -98,6 +98,7 @@ def status(place: Place, *, name: str, is_awaited: bool, timeout: str | None, ou
 @in_place
 def watch(place: Place, *, name: str, timeout: str | None, is_plain: bool) -> None:
     """Show a plan live until it ends; lines where the output is no terminal. Ends as `status` does."""
+    from switchyard.cli.cutover_screen import Screen, find_screen
     from switchyard.cli.cutover_watch import Lines, follow
 
     timing = _read_timing(timeout)
@@ -107,25 +108,12 @@ def watch(place: Place, *, name: str, timeout: str | None, is_plain: bool) -> No
         def look() -> Plan:
             return _look(cluster, namespace, name)
 
-        from rich.console import Console
-
-        console = Console(highlight=False)
-        if is_plain or not console.is_terminal:
+        screen = None if is_plain else find_screen()
+        if screen is None:
             code = follow(look, Lines(lambda line: print(line, flush=True)).show, timing)
         else:
-            from rich.live import Live
-
-            from switchyard.cli.cutover_tree import build_tree
-
-            is_ascii = console.options.ascii_only
-            with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-                code = follow(
-                    look,
-                    lambda plan, note: live.update(
-                        build_tree(plan, is_ascii=is_ascii, note=note), refresh=True
-                    ),
-                    timing,
-                )
+            with Screen(screen) as live:
+                code = follow(look, live.show, timing)
     raise SystemExit(int(code))
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from switchyard.api import Reason
 from switchyard.cli.cutover_plan import CutoverError, Plan, list_approvable, list_waiting
 from switchyard.core.cutover.types import TERMINAL
 
+_UNSTOPPABLE = frozenset({"RollingBack", "Completing"})
 _RETRY = "to run it again: `kubectl switchyard cutover retry {name}`"
 
 
@@ -54,6 +56,10 @@ def pause(plan: Plan) -> Change:
     _refuse_ended(plan, "paused")
     if plan.spec.suspend:
         return Change(f"{plan.name} is paused already")
+    if plan.phase in _UNSTOPPABLE:
+        raise CutoverError(
+            f"{plan.name} is in phase {plan.phase}, which can't be held: wait until it has ended"
+        )
     told = f"{plan.name}: paused in {_place(plan)}; a failed gate still rolls back"
     return Change(told, (("suspend", True),))
 
@@ -67,6 +73,11 @@ def resume(plan: Plan) -> Change:
         waiting = ", ".join(list_waiting(plan)) or "a person"
         raise CutoverError(
             f"{plan.name} waits for approval of {waiting}: `kubectl switchyard cutover approve {plan.name}`"
+        )
+    if plan.phase == "Paused" and plan.reason == Reason.GateFailed:
+        raise CutoverError(
+            f"{plan.name} is paused because a gate failed: `abort` returns all traffic; `pause` and then "
+            "`resume` tries the stage again, without the evidence so far"
         )
     if plan.phase == "Paused":
         why = plan.status.message or plan.reason or "for a reason that its status does not tell"
@@ -101,12 +112,15 @@ def retry(plan: Plan, now: datetime) -> Change:
         raise CutoverError(
             f"{plan.name} was changed since it ended and the operator has not read it yet: wait, look again"
         )
-    if plan.phase == "Completed":
+    if plan.phase == "Completed" and not _is_target_new(plan):
         raise CutoverError(
-            f"{plan.name} is Completed: the workload is on {plan.spec.target.variant}; make another plan"
+            f"{plan.name} is Completed: the workload is on {plan.spec.target.variant}; change "
+            "spec.target, or make another plan"
         )
     fields: list[tuple[str, Any]] = [("restartToken", _make_token(plan, now))]
     told = f"{plan.name}: starts anew from Pending"
+    if plan.phase != "Completed" and plan.holds_traffic:
+        told += " once all traffic is back on the baseline"
     if plan.spec.abort:
         fields.append(("abort", None))
     if plan.spec.approved:
@@ -134,6 +148,14 @@ def _refuse_ended(plan: Plan, verb: str) -> None:
     if plan.phase in TERMINAL and plan.is_seen:
         way_out = "" if plan.phase == "Completed" else f"; {_RETRY.format(name=plan.name)}"
         raise CutoverError(f"{plan.name} has ended ({plan.phase}) and can't be {verb}{way_out}")
+
+
+def _is_target_new(plan: Plan) -> bool:
+    """Whether the plan asks for another place than the one it has come to."""
+    reached, target = plan.status.candidate, plan.spec.target
+    if reached is None:
+        return False
+    return target.variant != reached.variant or target.pool not in {None, reached.pool}
 
 
 def _make_token(plan: Plan, now: datetime) -> str:

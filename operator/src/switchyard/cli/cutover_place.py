@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from switchyard.cli.cutover_plan import Plan
 
 _ERROR = 1
+_INTERRUPTED = 130  # as shells tell it
 
 
 class CutoverGroup(click.Group):
@@ -38,6 +39,8 @@ class CutoverGroup(click.Group):
         except click.UsageError as error:
             error.exit_code = _ERROR  # type: ignore[misc]  # click reads it from the instance
             raise
+        except KeyboardInterrupt:
+            raise SystemExit(_INTERRUPTED) from None
         except CutoverError as error:
             for problem in error.problems:
                 click.echo(f"error: {problem}", err=True)

@@ -39,6 +39,7 @@ class Plan:
     name: str
     resource_version: str
     generation: int
+    is_deleting: bool
     spec: CutoverPlanSpec
     status: CutoverPlanStatus
 
@@ -49,10 +50,13 @@ class Plan:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the status speaks of what the plan asks for now, and of this attempt."""
+        """Whether the status speaks of what the plan asks for now; an end, of the attempt asked for."""
+        if self.status.observed_generation < self.generation:
+            return False
         token, machine = self.spec.restart_token, self.status.machine
-        is_restarted = token is None or (machine is not None and machine.restart_token == token)
-        return self.status.observed_generation >= self.generation and is_restarted
+        if token is None or self.phase not in TERMINAL:
+            return True
+        return machine is not None and machine.restart_token == token
 
     @property
     def is_ended(self) -> bool:
@@ -94,6 +98,7 @@ def read_plan(body: Mapping[str, Any]) -> Plan:
         name=metadata["name"],
         resource_version=metadata.get("resourceVersion", ""),
         generation=metadata.get("generation", 0),
+        is_deleting="deletionTimestamp" in metadata,
         spec=parsed.spec,
         status=parsed.status,
     )

@@ -31,6 +31,7 @@ def describe_status(plan: Plan) -> Document:
         "exitCode": int(plan.exit_code),
         "isEnded": plan.is_ended,
         "isSeen": plan.is_seen,
+        "isDeleting": plan.is_deleting,
         "isSuspended": plan.spec.suspend,
         "reason": plan.reason,
         "message": status.message or "",

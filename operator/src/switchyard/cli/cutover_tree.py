@@ -27,8 +27,8 @@ _VERDICT_STYLES = {"Pass": "green", "Fail": "bold red", "Inconclusive": "yellow"
 _PHASE_STYLES = {"Completed": "bold green", "RolledBack": "bold red", "RollingBack": "bold red"}
 
 
-def build_tree(plan: Plan, *, is_ascii: bool = False, note: str = "") -> Tree:
-    """The tree. `note`: what stands below it, such as that the picture is old."""
+def build_tree(plan: Plan, *, is_ascii: bool = False, is_short: bool = False, note: str = "") -> Tree:
+    """The tree. `is_short`: gates in one line each; `note`: what stands last, as that the picture is old."""
     blocks = _ASCII_BLOCKS if is_ascii else _BLOCKS
     status = plan.status
     tree = Tree(_head(plan))
@@ -36,6 +36,8 @@ def build_tree(plan: Plan, *, is_ascii: bool = False, note: str = "") -> Tree:
         tree.add(Text(status.message))
     if not plan.is_seen:
         tree.add(Text("the operator has not seen the last change of the plan yet", style="yellow"))
+    if plan.is_deleting:
+        tree.add(Text("is being deleted: all traffic returns to the baseline first", style="yellow"))
     if plan.spec.suspend:
         tree.add(Text("suspended (spec.suspend)", style="yellow"))
     _add_sides(tree, status.baseline, status.candidate)
@@ -49,7 +51,10 @@ def build_tree(plan: Plan, *, is_ascii: bool = False, note: str = "") -> Tree:
     if status.gates:
         branch = tree.add(Text("gates"))
         for gate in status.gates:
-            _add_gate(branch, gate, blocks)
+            if is_short:
+                branch.add(_gate_in_short(gate))
+            else:
+                _add_gate(branch, gate, blocks)
     for stage in list_waiting(plan):
         asked = next((each.requested_at for each in status.approvals if each.stage == stage), None)
         since = f" since {asked}" if asked else ""
@@ -98,10 +103,21 @@ def _segment(segment: SegmentStatus, width: int, blocks: tuple[str, str]) -> Tex
     return line
 
 
-def _add_gate(branch: Tree, gate: GateStatus, blocks: tuple[str, str]) -> None:
+def _gate(gate: GateStatus) -> Text:
     where = f" ({gate.segment})" if gate.segment else ""
     head = Text(f"{gate.name}{where}: ")
-    head.append(gate.verdict, style=_VERDICT_STYLES[gate.verdict])
+    return head.append(gate.verdict, style=_VERDICT_STYLES[gate.verdict])
+
+
+def _gate_in_short(gate: GateStatus) -> Text:
+    needs = [f"{gate.needed} more" if gate.needed else "", _about(gate), gate.message]
+    rest = ", ".join(each for each in needs if each)
+    told = f"pass {gate.safe_percent} %, rollback {gate.harm_percent} %"
+    return _gate(gate).append(f"  {told}{', ' if rest else ''}{rest}")
+
+
+def _add_gate(branch: Tree, gate: GateStatus, blocks: tuple[str, str]) -> None:
+    head = _gate(gate)
     told = [
         gate.observed,
         f"allowed {gate.margin}" if gate.margin else "",
