@@ -17,6 +17,9 @@ from tests.integration.what_if_files import pool, variant, workload
 
 from switchyard.api.crd import CUTOVER_PLAN, build_definition
 from switchyard.cli.cutover import command
+from switchyard.cli.cutover_change import Change, build_patch
+from switchyard.cli.cutover_cluster import PLANS as PLANS_KIND
+from switchyard.cli.cutover_cluster import Outdated, find_plan, reach_cluster
 
 PLANS = f"{API}/namespaces/team/cutoverplans"
 
@@ -141,6 +144,16 @@ def test_a_plan_is_seen_through_to_its_end(cluster: Cluster) -> None:
     tell(cluster, "Completed", machine={"restartToken": spec["restartToken"]})
     assert run(cluster, "status", "move", "--wait").exit_code == 0
     assert "make another plan" in run(cluster, "retry", "move").stderr
+
+
+def test_a_change_decided_on_an_old_version_is_refused_by_the_server(cluster: Cluster) -> None:
+    create(cluster)
+    with reach_cluster(str(cluster.kubeconfig), None) as server:
+        body = find_plan(server, "team", "move")
+        tell(cluster, "Canary")
+        with pytest.raises(Outdated, match="CutoverPlan move: not changed"):
+            server.patch(PLANS_KIND, "team", "move", build_patch(body, Change("", (("suspend", True),))))
+    assert not stored(cluster)["spec"].get("suspend")
 
 
 def test_changes_bear_the_name_of_the_command(cluster: Cluster) -> None:

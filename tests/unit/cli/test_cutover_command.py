@@ -28,6 +28,7 @@ from tests.unit.cli.cutover_objects import (
 from switchyard.adapters.resources import EVENTS, POOLS
 from switchyard.cli import main
 from switchyard.cli.cutover import command
+from switchyard.cli.cutover_cluster import PLANS
 
 NAME = "chat-to-neuron"
 ROOT = Path(__file__).parents[3]
@@ -123,6 +124,17 @@ def test_create_refuses(case: str) -> None:
     assert result.exit_code == 1
     assert told in result.stderr
     assert result.stdout == ""
+
+
+def test_create_writes_a_plan_also_where_plans_are_not_known() -> None:
+    cluster = make_cluster()
+    cluster.refusals[PLANS.plural] = "the cluster knows no cutoverplans"
+    result = run(cluster, "create", "chat", "--to", "neuron")
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout)["kind"] == "CutoverPlan"
+    assert result.stderr == (
+        "note: whether another plan moves chat is not known: the cluster knows no cutoverplans\n"
+    )
 
 
 def test_create_needs_no_right_to_list_pools() -> None:

@@ -67,6 +67,21 @@ def test_a_plan_that_waits_for_a_person_says_for_what() -> None:
     assert f"approval of canary is waited for since {AT}" in render(plan(status, approvals=["canary"]))
 
 
+@pytest.mark.parametrize(
+    ("phase", "machine", "head"),
+    [
+        ("Paused", {"pauseReason": "OutsideWindow"}, "Paused (OutsideWindow)"),
+        ("AwaitingApproval", {"pauseReason": "AwaitingApproval"}, "AwaitingApproval"),
+        ("RolledBack", {"rollbackReason": "GateFailed", "pauseReason": "x"}, "RolledBack (GateFailed)"),
+        ("Aborted", {"rollbackReason": "Aborted"}, "Aborted"),
+        ("Completed", {"pauseReason": "x"}, "Completed"),
+    ],
+)
+def test_the_head_says_why_where_the_phase_does_not(phase: str, machine: dict[str, str], head: str) -> None:
+    shown = render(plan(in_phase(phase, machine=machine)))
+    assert shown.splitlines()[0] == f"chat-to-neuron: chat, -> neuron: {head}"
+
+
 def test_a_plan_that_nobody_has_seen() -> None:
     assert (
         render(plan({"observedGeneration": -1}))

@@ -91,7 +91,7 @@ def status(place: Place, *, name: str, is_awaited: bool, timeout: str | None, ou
     raise SystemExit(int(code))
 
 
-@command.command("watch")
+@command.command("watch", short_help="Show a plan live until it ends.")
 @click.argument("name")
 @click.option("--timeout", metavar="DURATION", help="End with 3 after this time, such as 90m.")
 @click.option("--plain", "is_plain", is_flag=True, help="Lines also on a terminal.")
@@ -117,7 +117,7 @@ def watch(place: Place, *, name: str, timeout: str | None, is_plain: bool) -> No
     raise SystemExit(int(code))
 
 
-@command.command("approve")
+@command.command("approve", short_help="Release what waits for a person.")
 @click.argument("name")
 @click.argument("stages", metavar="[STAGE]…", nargs=-1)
 @in_place
@@ -158,7 +158,7 @@ def abort(place: Place, *, name: str) -> None:
     _change(place, name, find_change)
 
 
-@command.command("retry")
+@command.command("retry", short_help="Start a plan anew that was rolled back or aborted.")
 @click.argument("name")
 @in_place
 def retry(place: Place, *, name: str) -> None:
@@ -168,7 +168,7 @@ def retry(place: Place, *, name: str) -> None:
     _change(place, name, lambda plan: find_change(plan, datetime.now(UTC)))
 
 
-@command.command("report")
+@command.command("report", short_help="Collect plan, workload and events, without secrets.")
 @click.argument("name")
 @click.option(
     "-f",

@@ -171,9 +171,12 @@ def list_events(cluster: Cluster, namespace: str, uid: str) -> list[Body]:
 def _missing(cluster: Cluster, resource: Resource, namespace: str, name: str, none: str) -> CutoverError:
     from switchyard.cli.manifest_checks import suggest
 
-    names = sorted(each["metadata"]["name"] for each in cluster.list_all(resource, namespace))
-    told = f"{resource.kind} {name!r} is not in namespace {namespace}{suggest(name, names)}"
-    return CutoverError(f"{told}; there are: {', '.join(names) or none}")
+    told = f"{resource.kind} {name!r} is not in namespace {namespace}"
+    try:
+        names = sorted(each["metadata"]["name"] for each in cluster.list_all(resource, namespace))
+    except CutoverError as error:
+        return CutoverError(f"{told}; which there are is not known: {error}")
+    return CutoverError(f"{told}{suggest(name, names)}; there are: {', '.join(names) or none}")
 
 
 def _unknown_kind(resource: Resource) -> str:

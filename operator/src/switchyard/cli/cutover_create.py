@@ -15,7 +15,7 @@ _DEFAULT_STEPS = "5,25,50,100"
 _DEFAULT_SHADOW_PERCENT = 20
 
 
-@click.command("create")
+@click.command("create", short_help="Write a plan, or create it.")
 @click.argument("workload")
 @click.option("--to", "target", required=True, metavar="VARIANT[@POOL]", help="Where it is to run.")
 @click.option("--name", help="Name of the plan. Default: WORKLOAD-to-VARIANT.")
@@ -94,8 +94,13 @@ def command(
 def _list_under_way(cluster: Cluster, namespace: str, workload: str, name: str) -> list[str]:
     """Names of other plans that move the workload now."""
     from switchyard.cli.cutover_cluster import PLANS
+    from switchyard.cli.cutover_plan import CutoverError
 
-    plans = read_all(cluster.list_all(PLANS, namespace))
+    try:
+        plans = read_all(cluster.list_all(PLANS, namespace))
+    except CutoverError as error:
+        click.echo(f"note: whether another plan moves {workload} is not known: {error}", err=True)
+        return []
     return sorted(
         each.name
         for each in plans

@@ -76,7 +76,7 @@ def _head(plan: Plan) -> Text:
     place = find_place(plan) if plan.phase in {"Canary", "Paused", "AwaitingApproval"} else ""
     if place:
         head.append(f", {place}")
-    if plan.reason:
+    if plan.reason not in {"", plan.phase}:
         head.append(f" ({plan.reason})")
     return head
 
