@@ -104,6 +104,10 @@ def test_a_plan_that_is_higher_than_the_terminal_is_shown_in_short() -> None:
     assert render_of(fit_tree(plan(CANARY), console)) == render(plan(CANARY))
 
 
+def test_a_target_that_costs_more_is_not_said_to_save() -> None:
+    assert "costs 0.85/h more when done" in render(plan({"cost": {"savingPerHour": "-0.85"}}))
+
+
 def test_a_plan_that_is_being_deleted() -> None:
     body = plan_body(status=CANARY)
     body["metadata"]["deletionTimestamp"] = AT

@@ -153,7 +153,9 @@ def _cost(cost: CostStatus) -> Text:
     if Decimal(cost.dual_run_per_hour):
         parts[0] += f" ({format_money(Decimal(cost.dual_run_per_hour))}/h)"
     if cost.saving_per_hour is not None:
-        parts.append(f"saves {format_money(Decimal(cost.saving_per_hour))}/h when done")
+        saving = Decimal(cost.saving_per_hour)
+        kind = f"saves {format_money(saving)}/h" if saving >= 0 else f"costs {format_money(-saving)}/h more"
+        parts.append(f"{kind} when done")
     if cost.payback is not None:
         parts.append(f"pays back in {format_span(cost.payback.seconds)}")
     per_thousand = cost.observed_per_thousand or cost.candidate_per_thousand
