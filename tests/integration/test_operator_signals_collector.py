@@ -18,10 +18,12 @@ from switchyard.api import (
     InferenceWorkloadStatus,
     labels,
 )
+from switchyard.api.cutover import CutoverPlanSpec
+from switchyard.api.cutover_status import CutoverPlanStatus
 from switchyard.catalog.signal_presets import load_signal_presets
 from switchyard.core.learning.learned import LearnedProfile
 from switchyard.core.learning.sample import EngineSample
-from switchyard.core.world import Child, Meta, Node, Pod, Pool, SignalReading, Workload, World
+from switchyard.core.world import Child, Meta, Node, Plan, Pod, Pool, SignalReading, Workload, World
 from switchyard.engine.learner import Learner
 from switchyard.engine.ports import NotSynced
 from switchyard.engine.settings import parse_settings
@@ -364,6 +366,47 @@ def test_only_pods_of_the_workloads_own_tracks_are_asked(
 ) -> None:
     (asked,) = find_wants(world(pods=pods, children=children), PRESETS)
     assert len(asked.pods) == found
+
+
+def plan_at(shadow_percent: int, weight: int) -> Plan:
+    """A plan whose candidate is the track chat-gpu-a10."""
+    spec = {"workloadRef": {"name": "chat"}, "target": {"variant": "gpu", "pool": "a10"}}
+    status = {
+        "candidate": {"variant": "gpu", "pool": "a10", "track": "chat-gpu-a10"},
+        "segments": [{"name": "all", "weight": weight}],
+        "machine": {"shadowPercent": shadow_percent},
+    }
+    meta = Meta("move", "shop", "uid-move", "1", 1)
+    return Plan(meta, CutoverPlanSpec.model_validate(spec), CutoverPlanStatus.model_validate(status))
+
+
+@pytest.mark.parametrize(
+    ("shadow_percent", "weight", "asked"),
+    [(20, 0, 1), (0, 50, 2), (20, 50, 2), (0, 0, 2)],
+    ids=["copies alone", "users", "both", "nothing yet"],
+)
+def test_pods_that_answer_copies_alone_are_no_demand(shadow_percent: int, weight: int, asked: int) -> None:
+    candidate = pod("chat-gpu-a10-ccccc-ddddd")
+    candidate = replace(candidate, labels={**candidate.labels, labels.TRACK: "chat-gpu-a10"})
+    seen = world(pods=[pod(), candidate], children=[deployment(), deployment(track="chat-gpu-a10")])
+    (want,) = find_wants(replace(seen, plans=(plan_at(shadow_percent, weight),)), PRESETS)
+    assert len(want.pods) == asked
+
+
+def test_engines_that_answer_copies_teach_as_much_as_others() -> None:
+    engine = {"preset": "vllm", "learning": "propose"}
+    candidate = pod("chat-gpu-a10-ccccc-ddddd")
+    candidate = replace(candidate, labels={**candidate.labels, labels.TRACK: "chat-gpu-a10"})
+    seen = world(
+        workload(demand={"signal": {}}, signals=engine),
+        pods=[pod(), candidate],
+        children=[deployment(), deployment(track="chat-gpu-a10")],
+    )
+    found = find_wants(replace(seen, plans=(plan_at(20, 0),)), PRESETS)
+    assert [(each.is_demand, each.is_learning, len(each.pods)) for each in found] == [
+        (True, False, 1),
+        (False, True, 2),
+    ]
 
 
 def test_demand_and_learning_from_one_place_are_one_want() -> None:

@@ -28,6 +28,7 @@ WorkloadKey = tuple[str, str]  # namespace, name
 NEWS_RATIO = 0.05
 LEARNING_WINDOW_SECONDS = 60.0
 STALE_SECONDS = 300.0  # as Prometheus' lookback: what is older is not the present
+_NONE = "\0"  # no name begins so
 YOUNG_SECONDS = 30.0  # a pod of this age may not answer yet, and nobody misses it
 WARM_SECONDS = 120.0  # caches and compiled graphs are in place; slower minutes before teach nothing
 
@@ -136,8 +137,12 @@ def _ratio(preset: SignalPreset, name: str, rates: Mapping[str, float]) -> float
 
 
 def find_wants(world: World, presets: Mapping[str, SignalPreset]) -> tuple[Want, ...]:
-    """What is to be measured in this world. Demand and learning from one place are one want."""
+    """What is to be measured in this world. Demand and learning from one place are one want.
+
+    Copies of requests are no demand: pods that answer nothing else are left out of it.
+    """
     found: list[Want] = []
+    copied_to = _find_tracks_of_copies(world)
     for workload in world.workloads:
         spec = workload.spec
         if workload.meta.is_deleting or (spec.demand.signal is None and spec.signals is None):
@@ -154,7 +159,11 @@ def find_wants(world: World, presets: Mapping[str, SignalPreset]) -> tuple[Want,
         )
         if demand is not None:
             pods = find_pods(workload, world, presets.get(demand.preset))
-            found.append(Want(workload.key, demand, pods, is_learning=is_shared))
+            asked = tuple(
+                each for each in pods if not each.name.startswith(copied_to.get(each.workload, _NONE))
+            )
+            is_shared = is_shared and asked == pods
+            found.append(Want(workload.key, demand, asked, is_learning=is_shared))
         if learning is not None and not is_shared:
             pods = find_pods(workload, world, presets.get(learning.preset))
             found.append(Want(workload.key, learning, pods, is_demand=False, is_learning=True))
@@ -209,6 +218,17 @@ def find_pods(workload: Workload, world: World, preset: SignalPreset | None) -> 
         for pod in world.pods
         if pod.namespace == workload.meta.namespace and _is_of_track(pod, workload, tracks)
     )
+
+
+def _find_tracks_of_copies(world: World) -> dict[WorkloadKey, str]:
+    """By workload, how the names of pods begin that get copies of requests and no request of a user."""
+    found = {}
+    for plan in world.plans:
+        status = plan.status
+        has_copies = status.machine is not None and status.machine.shadow_percent > 0
+        if has_copies and status.candidate is not None and not any(each.weight for each in status.segments):
+            found[plan.workload_key] = f"{status.candidate.track}-"
+    return found
 
 
 def _is_of_track(pod: Pod, workload: Workload, tracks: Iterable[str]) -> bool:
