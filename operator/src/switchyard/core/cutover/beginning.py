@@ -30,6 +30,8 @@ from switchyard.core.cutover.validation import find_refusal
 
 def start(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
     """Pending: one plan of a workload at a time."""
+    if state.attempt > 1 and state.phase_since is not None and seen.now <= state.phase_since:
+        return Stepped(state)  # what is seen is still of the attempt before
     if state.deadline is None:
         state = replace(state, phase_since=seen.now, deadline=seen.now + timedelta(seconds=HOLD_SECONDS))
     if seen.other_plan:
