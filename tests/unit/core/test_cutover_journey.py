@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from switchyard.api.cutover_status import CutoverPlanStatus
 from switchyard.core.cutover.orders import TRAFFIC_FINALIZER, Carried, TrafficOrder
 from switchyard.core.cutover.stored import read_state
 from switchyard.core.cutover.types import GateReport, Observation, PlanFacts, State, Verdict
+from switchyard.core.cutover.weighing import weigh as weigh_samples
 from switchyard.core.cutovers import build_cutovers
 from switchyard.core.decide import decide
 from switchyard.core.decisions import Decisions, StatusWrite
 from switchyard.core.routing.plan import Feature, RouteState, Share, Support, TrafficPlan
+from switchyard.core.routing.samples import ArmSamples, Counts, PairCounts, Samples, SegmentSamples, Table
 from switchyard.core.world import Sight, World
 
 KEY = ("team", "move")
@@ -50,6 +53,39 @@ def weigh(verdict: Callable[[State], Verdict]) -> Callable[..., Observation]:
 
 
 @dataclass
+class Traffic:
+    """What routers would count: so many requests per second, of which each arm fails a share."""
+
+    per_second: int = 2000
+    failing: dict[str, float] = field(default_factory=lambda: {"baseline": 0.002, "candidate": 0.002})
+    users: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[str] = field(default_factory=Counter)
+
+    def flow(self, plan: TrafficPlan, seconds: float) -> None:
+        segment, total = plan.segments[0], round(self.per_second * seconds)
+        share = {"candidate": round(total * segment.candidate_percent / 100)}
+        share["baseline"] = total - share["candidate"]
+        for arm, count in share.items():
+            self.users[arm] += count
+            self.failed[arm] += round(count * self.failing[arm])
+        copies = round(total * segment.shadow_percent / 100)
+        bad = {arm: round(copies * self.failing[arm]) for arm in share}
+        self.pairs["both_good"] += copies - bad["baseline"] - bad["candidate"]
+        self.pairs["candidate_only_good"] += bad["baseline"]
+        self.pairs["baseline_only_good"] += bad["candidate"]
+
+    def read(self, version: int, at: datetime) -> Samples:
+        arms = {
+            arm: ArmSamples({"p0o0": Counts(requests=self.users[arm], failures={"status": self.failed[arm]})})
+            for arm in self.users
+        }
+        pairs = PairCounts(pairs=self.pairs.total(), failures=Table(**self.pairs))
+        segment = SegmentSamples(started=dict(self.users), arms=arms, pairs={"p0o0": pairs})
+        return Samples("0123456789abcdef", version, at, {"all": segment})
+
+
+@dataclass
 class Journey:
     """A cluster that carries decisions out, a path that takes every plan at once, and a clock."""
 
@@ -61,9 +97,11 @@ class Journey:
     weights: list[int] = field(default_factory=list)
     lowest_ready: int = 99  # of the side or sides that users are sent to
     is_path_dead: bool = False
+    traffic: Traffic | None = None  # None: the gates say `verdict`
 
     def turn(self, seconds: float = 5.0) -> Decisions:
-        cutovers = build_cutovers(weigh(lambda state: self.verdict(state)))
+        told = weigh(lambda state: self.verdict(state))
+        cutovers = build_cutovers(weigh_samples if self.traffic is not None else told)
         decisions = decide(self.at, cutovers=cutovers)
         at = apply(self.at, decisions)
         for each in decisions.objects:
@@ -73,6 +111,8 @@ class Journey:
                     at = self._move(at, each.traffic)
         if self.in_force is not None:
             at = hold_traffic(at, "chat")
+        if self.traffic is not None and self.in_force is not None:
+            self.traffic.flow(self.in_force, seconds)
         at = replace(at, now=at.now + timedelta(seconds=seconds), carried=dict(self.carried))
         self.at = replace(at, sights={each.key: self._see(each.plan) for each in decisions.watches})
         self._note()
@@ -116,6 +156,8 @@ class Journey:
 
     def _see(self, plan: TrafficPlan) -> Sight:
         support, samples = Support(frozenset(Feature)), ()
+        if self.traffic is not None and self.in_force is not None:
+            samples = (self.traffic.read(self.in_force.version, self.at.now),)
         if self.in_force is None:
             return Sight(self.at.now, RouteState(waiting_for="routers"), support, samples)
         shares = {each.name: Share(each.candidate_percent, 0) for each in self.in_force.segments}
@@ -184,6 +226,30 @@ def test_a_candidate_that_fails_goes_and_the_baseline_serves(phase: str) -> None
     assert ended(on) == {OLD.track: 2}
     assert points_to(on.at) == OLD.track
     assert on.lowest_ready >= 1
+
+
+def test_traffic_without_a_difference_promotes_the_candidate() -> None:
+    on = journey()
+    on.traffic = Traffic()
+    on.run("Completed")
+    assert ended(on) == {NEW.track: 2}
+    passed = [each.message for each in on.state.history if each.phase == "Completing"]
+    assert "errors" in passed[0]
+
+
+@pytest.mark.parametrize("phase", ["Shadowing"])
+def test_errors_on_the_candidate_send_users_back_within_a_few_windows(phase: str) -> None:
+    on = journey()
+    on.traffic = Traffic()
+    while on.state.phase != phase or on.state.stage_since is None:
+        on.turn()
+    since = on.at.now
+    on.traffic.failing["candidate"] = 0.05
+    on.run("RolledBack")
+    assert on.state.rollback_reason == "GateFailed"
+    begun = next(each.at for each in on.state.history if each.phase == "RollingBack")
+    assert (begun - since).total_seconds() <= 30
+    assert ended(on) == {OLD.track: 2}
 
 
 @pytest.mark.parametrize("phase", ["Validating", "Provisioning", "Shadowing", "Canary", "Soaking"])

@@ -193,7 +193,7 @@ class Reason(StrEnum):
     PaybackTooLong = "PaybackTooLong", "The saving repays the move later than requirePaybackWithin, or never."
     AwaitingApproval = "AwaitingApproval", "A stage waits for a person; the message names it."
     OutsideWindow = "OutsideWindow", "No window is open; the message says when the next one opens."
-    Suspended = "Suspended", "spec.suspend holds the plan."
+    Suspended = "Suspended", "The plan is held by spec.suspend."
     BaselineLost = "BaselineLost", "The baseline has no ready pod: nothing is copied and nothing moves."
     EvidenceMissing = "EvidenceMissing", "A side, or a metric, brings no data: neither a pass nor a failure."
     StageOverdue = "StageOverdue", "The evidence did not decide in the longest time of the stage."

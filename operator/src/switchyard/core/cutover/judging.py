@@ -60,10 +60,10 @@ def adopt_evidence(facts: PlanFacts, state: State, seen: Observation) -> State:
 
 
 def list_reports(facts: PlanFacts, state: State, seen: Observation) -> tuple[GateReport, ...]:
-    """The reports of the gates of this stage, of all segments."""
+    """The reports of this stage, of all segments: of its gates, and of what no gate asks for."""
     stage = find_stage(state)
-    counted = {gate.name for gate in facts.gates if stage in gate.stages}
-    return tuple(each for each in seen.reports if each.name in counted)
+    left_out = {gate.name for gate in facts.gates if stage not in gate.stages}
+    return tuple(each for each in seen.reports if each.name not in left_out)
 
 
 def find_failures(facts: PlanFacts, state: State, seen: Observation) -> tuple[GateReport, ...]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from switchyard.api import Reason
+from switchyard.core.cutover.references import keep_references
 from switchyard.core.cutover.types import (
     TERMINAL,
     Note,
@@ -113,7 +114,7 @@ def set_traffic(
 
 
 def forget_evidence(state: State) -> State:
-    """The state as at the begin of a stage: nothing seen of it."""
+    """The state as at the begin of a stage: nothing seen of it, but what the baseline did before."""
     return replace(
         state,
         stage_since=None,
@@ -121,7 +122,7 @@ def forget_evidence(state: State) -> State:
         window_index=0,
         reading_at=None,
         reading="",
-        evidence={},
+        evidence=keep_references(state.evidence),
     )
 
 

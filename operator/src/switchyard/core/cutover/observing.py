@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from switchyard.api import Reason
 from switchyard.core.cutover.orders import Carried
 from switchyard.core.cutover.sighting import (
     Sides,
@@ -116,9 +117,9 @@ def is_blind(facts: PlanFacts, state: State, sight: Sight | None, now: datetime)
 def _find_problem(plan: Plan, outlook: Outlook) -> tuple[str, str] | None:
     name = plan.spec.workload_ref.name
     if outlook.problem:
-        return "InvalidSpec", f"workload {name} can't be read: {outlook.problem}"
+        return Reason.InvalidSpec.value, f"workload {name} can't be read: {outlook.problem}"
     if outlook.sides is None:
-        return "WorkloadNotFound", f"there is no InferenceWorkload {plan.meta.namespace}/{name}"
+        return Reason.WorkloadNotFound.value, f"there is no InferenceWorkload {plan.meta.namespace}/{name}"
     return find_workload_problem(outlook.sides)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from switchyard.api import Reason
 from switchyard.core.cutover.errand import carries_traffic
 from switchyard.core.cutover.types import Side, SideView, State, TargetView
 from switchyard.core.desired import name_track
@@ -76,14 +77,14 @@ def find_active(sides: Sides) -> Side | None:
 def find_workload_problem(sides: Sides) -> Refusal | None:
     """Why no plan can move the workload as it is."""
     if sides.workload.meta.is_deleting:
-        return "WorkloadNotFound", f"workload {sides.workload.meta.name} is being deleted"
+        return Reason.WorkloadNotFound.value, f"workload {sides.workload.meta.name} is being deleted"
     if sides.whole.facts.mode == "mixed":
         return (
-            "ModeNotSupported",
+            Reason.ModeNotSupported.value,
             "placement.mode is mixed, so no single track serves; set it to single to move the workload",
         )
     if find_active(sides) is None:
-        return "NotServing", f"workload {sides.workload.meta.name} has no track that serves yet"
+        return Reason.NotServing.value, f"workload {sides.workload.meta.name} has no track that serves yet"
     return None
 
 
@@ -199,15 +200,15 @@ def _refuse(sides: Sides, variant: str, pool: str, option: Option | None, state:
     facts = sides.whole.facts
     if facts.variant(variant) is None:
         names = ", ".join(each.name for each in facts.variants)
-        return "VariantNotFound", f"workload {facts.name} has no variant {variant}; it has {names}"
+        return Reason.VariantNotFound.value, f"workload {facts.name} has no variant {variant}; it has {names}"
     if pool and pool not in sides.pools:
-        return "PoolNotFound", f"there is no AcceleratorPool {pool}"
+        return Reason.PoolNotFound.value, f"there is no AcceleratorPool {pool}"
     active = find_active(sides)
     if state.candidate is None and active is not None and (active.variant, active.pool) == (variant, pool):
-        return "AlreadyServing", f"variant {variant} on pool {pool} serves already"
+        return Reason.AlreadyServing.value, f"variant {variant} on pool {pool} serves already"
     if option is None and not pool and active is not None and active.variant == variant:
         return (
-            "AlreadyServing",
+            Reason.AlreadyServing.value,
             f"no other pool than {active.pool} takes variant {variant}, and it serves there",
         )
     if option is None:
@@ -226,7 +227,7 @@ def _refuse_by_checks(sides: Sides, variant: str, pool: str) -> Refusal:
     told = [(each.reason.value, each.message) for name, each in rejections.items() if name[0] == variant]
     if told:
         return told[0]
-    return "AcceleratorMismatch", f"no pool has an accelerator that variant {variant} is made for"
+    return Reason.AcceleratorMismatch.value, f"no pool has an accelerator that variant {variant} is made for"
 
 
 def _shortage(sides: Sides, option: Option) -> Refusal | None:

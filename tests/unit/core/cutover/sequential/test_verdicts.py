@@ -40,6 +40,7 @@ from switchyard.core.cutover.sequential.quantiles import (
     find_smallest_total,
 )
 from switchyard.core.cutover.sequential.ratio import ContrastWindow, RatioTest
+from switchyard.core.cutover.sequential.sample_ratio import SampleRatioTest, ShareWindow
 from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest
 from switchyard.core.cutover.sequential.split import share_of_attempt, split_promotion, split_rollback
 
@@ -257,3 +258,16 @@ def test_where_rates_speak_for_harm_the_figure_for_safety_is_that_of_an_equal_ca
 def test_counts_that_cannot_be_are_refused(numbers):
     with pytest.raises(ValueError, match="give 0 to all of them"):
         Contrast(*numbers)
+
+
+@pytest.mark.parametrize(("weight", "requests"), [(1.0, (0, 100_000)), (0.0, (100_000, 0))])
+def test_all_requests_where_all_are_asked_for_are_no_wrong_share(weight, requests):
+    test = SampleRatioTest()
+    for index in range(1, 50):
+        test = test.update(ShareWindow(index, *requests, weight))
+    assert test.log_e <= 0
+
+
+@pytest.mark.parametrize(("weight", "requests"), [(1.0, (100, 900)), (0.0, (900, 100))])
+def test_a_tenth_of_the_requests_on_the_arm_that_is_to_have_none_is_noticed(weight, requests):
+    assert SampleRatioTest().update(ShareWindow(1, *requests, weight)).log_e > math.log(1000)

@@ -76,7 +76,13 @@ class SampleRatioTest(Persisted):
 def compute_share_logs(
     baseline_requests: int, candidate_requests: int, weight_ratio: float, shift: float, steps: Floats
 ) -> list[float]:
-    """Binomial log likelihood ratios of log odds shifted by `shift` and each step, to those shifted alone."""
+    """Binomial log likelihood ratios of log odds shifted by `shift` and each step, to those shifted alone.
+
+    No share is too high for a weight of 100 %, and none too low for 0 %: zeros there.
+    """
+    edge = weight_ratio if shift > 0 else 1.0 - weight_ratio
+    if edge > 1.0 - _CERTAIN:
+        return list(_ZEROS)
     log_odds = float(logit(min(max(weight_ratio, _CERTAIN), 1.0 - _CERTAIN))) + shift
     null, others = expit(log_odds), expit(log_odds + steps)
     logs = candidate_requests * np.log(others / null) + baseline_requests * np.log((1 - others) / (1 - null))
