@@ -31,11 +31,11 @@ EXAMPLES = [
 def kinds(cluster: Cluster) -> Iterator[None]:
     """The CRDs of the repository, served."""
     definitions = [yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))]
-    assert len(definitions) == 2
+    assert len(definitions) == 3
     for definition in definitions:
         answer = cluster.http.post(CRDS_PATH, definition, fieldValidation="Strict")
         assert answer.code == 201, answer.text
-    for plural in ("acceleratorpools", "inferenceworkloads"):
+    for plural in ("acceleratorpools", "inferenceworkloads", "cutoverplans"):
         path = f"{API}/{plural}"
         assert poll(lambda path=path: cluster.http.get(path).code, lambda code: code == 200) == 200
     yield
@@ -86,6 +86,7 @@ def test_short_names_and_category_find_the_kinds(cluster: Cluster, kinds) -> Non
     told = cluster.kubectl("api-resources", "--categories=switchyard", "--no-headers").stdout
     assert {line.split()[0]: line.split()[1] for line in told.splitlines()} == {
         "acceleratorpools": "apool",
+        "cutoverplans": "cutover",
         "inferenceworkloads": "iw",
     }
 

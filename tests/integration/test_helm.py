@@ -15,7 +15,9 @@ from e2e.providers.plain_http import poll
 
 CHART = Path(__file__).parents[2] / "charts" / "switchyard"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-NAMES = ("acceleratorpools.switchyard.dev", "inferenceworkloads.switchyard.dev")
+NAMES = ("acceleratorpools.switchyard.dev", "cutoverplans.switchyard.dev", "inferenceworkloads.switchyard.dev")
+    f"{plural}.switchyard.dev" for plural in ("acceleratorpools", "cutoverplans", "inferenceworkloads")
+)
 
 cluster = cluster_fixture(has_fleet=False)
 

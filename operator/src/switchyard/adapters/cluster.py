@@ -62,8 +62,7 @@ class IndexReader:
     def snapshot(self, now: datetime) -> World | NotSynced:
         if not self.memory.is_complete:
             return NotSynced(self.missing)
-        pools, workloads = self._values(POOLS), self._values(WORKLOADS)
-        plans = self._values(PLANS) if PLANS in self.memory.watched else []
+        pools, workloads, plans = self._values(POOLS), self._values(WORKLOADS), self._values(PLANS)
         routes = [each for each in ROUTES if each in self.memory.watched]
         return World(
             now=now,

@@ -1,8 +1,7 @@
 """The rights that the operator uses, as data: the chart's roles are made from it and a test holds them equal.
 
-Nothing is listed that no code asks for: no secrets, no wildcard, no verb on pods or nodes but looking. What
-moves traffic by routers of our own needs more; nothing in the operator drives it yet, so these rights stand
-apart and the chart does not grant them.
+Nothing is listed that no code asks for: no secret but one of our own, no wildcard, no verb on pods or nodes
+but looking.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _LOOK = ("list", "watch")
 _WRITE = ("get", "list", "watch", "create", "patch")
 _KEEP = (*_WRITE, "delete")
 
-CLUSTER_RULES = (
+_PLACEMENT_RULES = (
     PolicyRule((GROUP,), ("acceleratorpools", "inferenceworkloads"), _LOOK, "what users ask for"),
     PolicyRule(
         (GROUP,),
@@ -61,13 +60,13 @@ CLUSTER_RULES = (
 )
 
 # In the operator's own namespace only.
-NAMESPACE_RULES = (
+_ELECTION_RULES = (
     PolicyRule(
         ("coordination.k8s.io",), ("leases",), ("get", "create", "update"), "one replica acts at a time"
     ),
 )
 
-# For adapters.routing, on top of CLUSTER_RULES. No watch: what is there is read at each step.
+# For adapters.routing. No watch: what is there is read at each step.
 ROUTING_RULES = (
     PolicyRule(
         ("gateway.networking.k8s.io",), ("gatewayclasses", "gateways"), ("get",), "what a Gateway can do"
@@ -86,10 +85,12 @@ ROUTING_NAMESPACE_RULES = (
     PolicyRule(("",), ("secrets",), ("create",), "to make that key once"),
 )
 
-# For plans, on top of all others, from when their kind is installed.
-PLAN_RULES = (
+_PLAN_RULES = (
     PolicyRule(
         (GROUP,), ("cutoverplans",), ("list", "watch", "patch"), "moves; the patch is for a finalizer"
     ),
     PolicyRule((GROUP,), ("cutoverplans/status",), ("patch",), "how far a move is; never its spec"),
 )
+
+CLUSTER_RULES = (*_PLACEMENT_RULES, *_PLAN_RULES, *ROUTING_RULES)
+NAMESPACE_RULES = (*_ELECTION_RULES, *ROUTING_NAMESPACE_RULES)

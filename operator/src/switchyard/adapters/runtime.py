@@ -33,13 +33,14 @@ from switchyard.adapters.lease import KubernetesLease
 from switchyard.adapters.metric_sources import MetricSourceProbe
 from switchyard.adapters.metrics import Metrics
 from switchyard.adapters.observed import WatchMemory
-from switchyard.adapters.resources import POOLS, WATCHED, WORKLOADS
+from switchyard.adapters.resources import PLANS, POOLS, WATCHED, WORKLOADS
 from switchyard.adapters.route_kinds import KindsChanged, RouteKinds
 from switchyard.adapters.routing.ways import Ways
 from switchyard.adapters.signals.collector import SignalCollector
 from switchyard.api import GROUP, VERSION
 from switchyard.core.advise import advise
-from switchyard.core.cutovers import recall_plan
+from switchyard.core.cutover.weighing import weigh
+from switchyard.core.cutovers import build_cutovers, recall_plan
 from switchyard.core.decide import decide
 from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.world import Settings
@@ -128,7 +129,7 @@ class Operator:
             reader=self.reader,
             writer=KubernetesWriter(connection, self.memory, EventRecorder(connection, self.identity)),
             clock=self.clock,
-            decide=partial(decide, solver=Optimiser()),
+            decide=partial(decide, solver=Optimiser(), cutovers=build_cutovers(weigh)),
             observer=self.metrics,
             debounce=self.debounce,
             settings=LoopSettings(settings.resync.seconds, settings.concurrency),
@@ -221,7 +222,7 @@ class Operator:
 
     async def _wait_for_definitions(self) -> None:
         """Until the API serves our kinds: kopf, told not to scan, would never notice them later."""
-        wanted = {POOLS.plural, WORKLOADS.plural}
+        wanted = {POOLS.plural, WORKLOADS.plural, PLANS.plural}
         missing: set[str] | None = None
         for delay in Backoff(base_seconds=0.5, ceiling_seconds=10.0):
             answer = await self.connection.request("GET", f"/apis/{GROUP}/{VERSION}")

@@ -64,6 +64,28 @@ def _condition_column(kind: str, description: str, priority: int = 0) -> Column:
 
 _AGE = Column("Age", ".metadata.creationTimestamp", "date", "Time since it was created.")
 
+CUTOVER_PLAN = Kind(
+    "CutoverPlan",
+    "cutoverplans",
+    "cutover",
+    is_namespaced=True,
+    model=CutoverPlan,
+    description="CutoverPlan moves a live InferenceWorkload to another variant and pool, with evidence, and "
+    "back by itself when the evidence is against it.",
+    columns=(
+        Column("Workload", ".spec.workloadRef.name", "string", "The workload that moves."),
+        Column("Target", ".status.summary.target", "string", "Variant and pool that it moves to."),
+        Column("Phase", ".status.phase", "string", "Where the plan is."),
+        Column("Segment", ".status.segment", "string", "Part of the traffic that moves."),
+        Column("Weight", ".status.summary.weight", "string", "Share of it on the candidate."),
+        Column("Verdict", ".status.summary.verdict", "string", "The worst verdict of the gates."),
+        _AGE,
+        Column("Router", ".status.router", "string", "What moves the traffic.", 1),
+        Column("Cost", ".status.cost.dualRun", "string", "Spent on running both sides.", 1),
+        Column("Message", ".status.message", "string", "What it waits for, or what came of it.", 1),
+    ),
+)
+
 KINDS = (
     Kind(
         "AcceleratorPool",
@@ -127,29 +149,7 @@ KINDS = (
             ),
         ),
     ),
-)
-
-# apart from KINDS, which are installed, until the operator carries plans out
-CUTOVER_PLAN = Kind(
-    "CutoverPlan",
-    "cutoverplans",
-    "cutover",
-    is_namespaced=True,
-    model=CutoverPlan,
-    description="CutoverPlan moves a live InferenceWorkload to another variant and pool, with evidence, and "
-    "back by itself when the evidence is against it.",
-    columns=(
-        Column("Workload", ".spec.workloadRef.name", "string", "The workload that moves."),
-        Column("Target", ".status.summary.target", "string", "Variant and pool that it moves to."),
-        Column("Phase", ".status.phase", "string", "Where the plan is."),
-        Column("Segment", ".status.segment", "string", "Part of the traffic that moves."),
-        Column("Weight", ".status.summary.weight", "string", "Share of it on the candidate."),
-        Column("Verdict", ".status.summary.verdict", "string", "The worst verdict of the gates."),
-        _AGE,
-        Column("Router", ".status.router", "string", "What moves the traffic.", 1),
-        Column("Cost", ".status.cost.dualRun", "string", "Spent on running both sides.", 1),
-        Column("Message", ".status.message", "string", "What it waits for, or what came of it.", 1),
-    ),
+    CUTOVER_PLAN,
 )
 
 

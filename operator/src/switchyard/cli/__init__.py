@@ -13,6 +13,7 @@ import click
 # subcommand -> (module, one line of help)
 _COMMANDS = {
     "catalog": ("catalog", "List the accelerators that Switchyard knows, with sources."),
+    "cutover": ("cutover", "Write, follow, approve, pause, end and report cutovers of workloads."),
     "demo": ("demo", "Run the whole thing here: embedded cluster, operator, workloads, a node failure."),
     "explain": ("explain", "Explain a workload's placement: every option, its cost, where the choice turns."),
     "model-server": ("model_server", "Serve a simulated model over HTTP."),

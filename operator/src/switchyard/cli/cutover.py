@@ -43,8 +43,8 @@ command.add_command(create)
 @in_place
 def list_plans(place: Place, *, is_everywhere: bool, output: str) -> None:
     """List plans with their phase, weight and verdict."""
+    from switchyard.adapters.resources import PLANS
     from switchyard.cli.columns import find_width
-    from switchyard.cli.cutover_cluster import PLANS
     from switchyard.cli.cutover_report import describe_status, format_list
 
     with place.reach() as (cluster, namespace):
@@ -239,8 +239,9 @@ def _look(cluster: Cluster, namespace: str, name: str) -> Plan:
 
 def _change(place: Place, name: str, find_change: Callable[[Plan], Change]) -> None:
     """Make the change on the newest version of the plan, and say what was done."""
+    from switchyard.adapters.resources import PLANS
     from switchyard.cli.cutover_change import build_patch
-    from switchyard.cli.cutover_cluster import PLANS, Outdated, find_plan
+    from switchyard.cli.cutover_cluster import Outdated, find_plan
     from switchyard.cli.cutover_plan import CutoverError, read_plan
 
     with place.reach() as (cluster, namespace):

@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from switchyard.adapters.connection import Answer, Connection, NoCluster, connect
-from switchyard.adapters.resources import EVENTS, POOLS, WORKLOADS, Resource
-from switchyard.api import GROUP, VERSION
+from switchyard.adapters.resources import EVENTS, PLANS, POOLS, WORKLOADS, Resource
 from switchyard.cli.cutover_plan import CutoverError
 from switchyard.engine.ports import Failed
 
 FIELD_MANAGER = "kubectl-switchyard"
-PLANS = Resource(GROUP, VERSION, "cutoverplans", "CutoverPlan")
 _JSON_PATCH = "application/json-patch+json"
 _PAGE = 500
 

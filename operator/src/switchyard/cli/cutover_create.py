@@ -62,7 +62,8 @@ def command(
     """
     import yaml
 
-    from switchyard.cli.cutover_cluster import PLANS, find_workload, list_pools
+    from switchyard.adapters.resources import PLANS
+    from switchyard.cli.cutover_cluster import find_workload, list_pools
     from switchyard.cli.cutover_manifest import Wish, build_manifest, read_target, read_weights
     from switchyard.cli.cutover_plan import CutoverError
 
@@ -93,7 +94,7 @@ def command(
 
 def _list_under_way(cluster: Cluster, namespace: str, workload: str, name: str) -> list[str]:
     """Names of other plans that move the workload now."""
-    from switchyard.cli.cutover_cluster import PLANS
+    from switchyard.adapters.resources import PLANS
     from switchyard.cli.cutover_plan import CutoverError
 
     try:
