@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import pytest
 import yaml
 
 from switchyard.adapters.rbac import CLUSTER_RULES, NAMESPACE_RULES, PolicyRule
+from switchyard.adapters.routing.router_key import KEY_SECRET
+from switchyard.api import labels
+from switchyard.api.crd import KINDS
 from switchyard.cli.operator import command as operator_command
+from switchyard.core.routing.router_objects import COMPARATOR, ROUTER, RouterForm, select_routers
 from switchyard.engine.settings import OperatorSettings, parse_settings
 
 CHART = Path(__file__).parents[2] / "charts" / "switchyard"
@@ -47,6 +52,29 @@ ODD_VALUES = {
             },
         ]
     },
+    "guarded by policies": {
+        "networkPolicy": {
+            "enabled": True,
+            "egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+            "routers": {
+                "namespaces": ["shop", "search"],
+                "callers": [{"namespaceSelector": {"matchLabels": {"role": "ingress"}}}],
+                "scrapers": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+            },
+        }
+    },
+    "routers of another form": {
+        "settings": {
+            "router": {
+                "image": "mirror/switchyard:1",
+                "replicas": 3,
+                "workers": 0,
+                "resources": {"requests": {"cpu": 1}, "limits": {"cpu": "2", "memory": "2Gi"}},
+                "drainDelay": "5s",
+                "grace": "15m",
+            }
+        }
+    },
     "extra arguments": {
         "operator": {"extraArgs": ["--no-leader-elect"], "extraEnv": [{"name": "TZ", "value": "UTC"}]}
     },
@@ -59,11 +87,16 @@ def _chart() -> helm_python.Chart:
 
 
 def render(values: dict | None = None, *, release: str = "try", namespace: str = "where") -> list[dict]:
-    """All objects of the release; the notes are left out."""
+    """All objects of the release, to be read only; the notes are left out."""
+    return _render(json.dumps(values), release, namespace)
+
+
+@cache
+def _render(values: str, release: str, namespace: str) -> list[dict]:
     documents = []
-    for path, text in _chart().render(values, name=release, namespace=namespace).items():
+    for path, text in _chart().render(json.loads(values), name=release, namespace=namespace).items():
         if not path.endswith(".txt"):
-            documents += [document for document in yaml.safe_load_all(text) if document]
+            documents += [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
     return documents
 
 
@@ -110,6 +143,14 @@ def test_rendered_objects_are_named_labelled_and_unique(values: dict | None) -> 
         ({"settings": {"resync": "often"}}, "resync"),
         ({"metricSources": [{"name": "p", "type": "prometheus", "url": "file:///etc"}]}, "url"),
         ({"metricSources": [{"name": "P!", "type": "prometheus", "url": "http://p"}]}, "name"),
+        ({"settings": {"router": {"replicas": 0}}}, "replicas"),
+        ({"settings": {"router": {"workers": "all"}}}, "workers"),
+        ({"settings": {"router": {"image": "switchyard latest"}}}, "image"),
+        ({"settings": {"router": {"grace": "long"}}}, "grace"),
+        ({"settings": {"router": {"resources": {"requests": {"cpu": "half"}}}}}, "cpu"),
+        ({"settings": {"router": {"port": 80}}}, "port"),
+        ({"networkPolicy": {"routers": {"namespaces": ["*"]}}}, "namespaces"),
+        ({"networkPolicy": {"routers": {"callers": [{}]}}}, "callers"),
         ({"metrics": {"port": 80}}, "port"),
         ({"runAsUser": 0}, "runAsUser"),
     ],
@@ -174,10 +215,19 @@ def test_no_rule_has_a_wildcard_or_reaches_for_other_rights() -> None:
     for rule in _rules(render()):
         words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
         assert not any("*" in word for word in words)
-        assert (
-            not {"bind", "escalate", "impersonate", "secrets", "pods/exec", "serviceaccounts/token"} & words
-        )
+        assert not {"bind", "escalate", "impersonate", "pods/exec", "serviceaccounts/token"} & words
         assert "rbac.authorization.k8s.io" not in words
+
+
+def test_of_secrets_only_one_of_the_operators_own_can_be_read() -> None:
+    documents = render()
+    everywhere = [rule for each in documents if each["kind"] == "ClusterRole" for rule in each["rules"]]
+    assert not any("secrets" in rule["resources"] for rule in everywhere)
+    for rule in _rules(documents):
+        if "secrets" in rule["resources"]:
+            assert rule["verbs"] == ["create"] or (
+                rule["verbs"] == ["get"] and rule["resourceNames"] == [KEY_SECRET]
+            )
 
 
 def test_no_right_is_given_twice() -> None:
@@ -211,7 +261,10 @@ def test_users_roles_are_aggregated_and_never_write_status_or_pools() -> None:
     assert set(roles) == {"where-try-switchyard-view", "where-try-switchyard-edit"}
     view, edit = roles["where-try-switchyard-view"], roles["where-try-switchyard-edit"]
     assert set(view["rules"][0]["verbs"]) == {"get", "list", "watch"}
-    assert edit["rules"][0]["resources"] == ["inferenceworkloads"]
+    assert "inferenceworkloads" in edit["rules"][0]["resources"]
+    assert set(edit["rules"][0]["resources"]) < set(view["rules"][0]["resources"])
+    assert "acceleratorpools" not in edit["rules"][0]["resources"]
+    assert not [each for each in edit["rules"][0]["resources"] if "/" in each]
     assert "rbac.authorization.k8s.io/aggregate-to-view" not in edit["metadata"]["labels"]
 
 
@@ -229,7 +282,11 @@ def _settings(values: dict | None) -> OperatorSettings:
 
 
 def test_the_operator_reads_the_rendered_settings_and_the_defaults_are_its_own() -> None:
-    assert _settings(None) == OperatorSettings()
+    settings = _settings(None)
+    ours = OperatorSettings()
+    # which image the operator runs from, only the chart knows
+    image = _pod(render())["containers"][0]["image"]
+    assert settings == ours.model_copy(update={"router": ours.router.model_copy(update={"image": image})})
     changed = {
         "currency": "EUR",
         "priceMaxAgeDays": 7,
@@ -238,6 +295,96 @@ def test_the_operator_reads_the_rendered_settings_and_the_defaults_are_its_own()
         "adviceInterval": "2m",
     }
     assert _settings({"settings": changed}).model_dump(by_alias=True).items() >= changed.items()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"image": {"tag": "v9"}}, {"image": {"digest": "sha256:" + "b" * 64}}, {"settings": {"router": None}}],
+)
+def test_routers_run_from_the_operators_image(values: dict) -> None:
+    assert _settings(values).router.image == _pod(render(values))["containers"][0]["image"]
+
+
+def test_the_form_of_routers_reaches_the_operator() -> None:
+    values = ODD_VALUES["routers of another form"]
+    form = _settings(values).router.build_form()
+    assert (form.image, form.replicas, form.workers) == ("mirror/switchyard:1", 3, 0)
+    assert (form.drain_delay_seconds, form.grace_seconds) == (5, 900)
+    # as Helm merges values: what is not named keeps its default
+    assert form.resources == {
+        "requests": {"cpu": "1", "memory": "256Mi"},
+        "limits": {"cpu": "2", "memory": "2Gi"},
+    }
+
+
+def _policies(values: dict | None) -> dict[tuple[str, str], dict]:
+    return {
+        (each["metadata"]["namespace"], each["metadata"]["name"]): each["spec"]
+        for each in render(values)
+        if each["kind"] == "NetworkPolicy"
+    }
+
+
+def _takes(rules: list[dict], port: int) -> list[list[dict] | None]:
+    """The peers of each rule that lets the port in; None: everybody."""
+    return [
+        rule.get("from")
+        for rule in rules
+        if any(each["port"] <= port <= each.get("endPort", each["port"]) for each in rule["ports"])
+    ]
+
+
+def test_network_policies_come_only_when_asked_for() -> None:
+    assert _policies(None) == {}
+    assert set(_policies({"networkPolicy": {"enabled": True}})) == {("where", "try-switchyard")}
+    assert set(_policies(ODD_VALUES["guarded by policies"])) == {
+        ("where", "try-switchyard"),
+        ("shop", "try-switchyard-routers"),
+        ("search", "try-switchyard-routers"),
+    }
+
+
+def test_only_the_operator_reaches_the_admin_port_of_routers() -> None:
+    values = {"networkPolicy": {"enabled": True, "routers": {"namespaces": ["shop"]}}}
+    rules = _policies(values)["shop", "try-switchyard-routers"]["ingress"]
+    operator = _only(render(values), "Deployment")
+    (peers,) = _takes(rules, RouterForm("").admin_port)
+    assert peers == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "where"}},
+            "podSelector": operator["spec"]["selector"],
+        }
+    ]
+    for port in (1, 80, 8000, 8080, 8443, 65535):
+        assert _takes(rules, port) == [None]
+
+
+def test_callers_and_scrapers_are_let_in_where_they_belong() -> None:
+    values = ODD_VALUES["guarded by policies"]
+    routers = values["networkPolicy"]["routers"]
+    rules = _policies(values)["shop", "try-switchyard-routers"]["ingress"]
+    assert _takes(rules, 8000) == [routers["callers"]]
+    (peers,) = _takes(rules, 8081)
+    assert peers[1:] == routers["scrapers"]
+
+
+@pytest.mark.parametrize("part", [ROUTER, COMPARATOR])
+def test_the_policy_of_routers_selects_what_the_operator_makes(part: str) -> None:
+    policy = _policies({"networkPolicy": {"enabled": True, "routers": {"namespaces": ["shop"]}}})
+    selector = policy["shop", "try-switchyard-routers"]["podSelector"]
+    marks = {labels.MANAGED_BY: labels.MANAGER, **select_routers("chat", part)}
+    assert selector["matchLabels"].items() <= marks.items()
+    for wanted in selector["matchExpressions"]:
+        assert wanted["operator"] == "In"
+        assert marks[wanted["key"]] in wanted["values"]
+
+
+def test_routers_reach_pods_of_workloads_and_nothing_else() -> None:
+    policy = _policies({"networkPolicy": {"enabled": True, "routers": {"namespaces": ["shop"]}}})
+    (rule,) = policy["shop", "try-switchyard-routers"]["egress"]
+    assert rule == {
+        "to": [{"podSelector": {"matchExpressions": [{"key": labels.WORKLOAD, "operator": "Exists"}]}}]
+    }
 
 
 def test_metric_sources_reach_the_operator_and_their_tokens_are_mounted() -> None:
@@ -293,7 +440,7 @@ def test_definitions_are_those_of_the_repository() -> None:
     }
     generated = [yaml.safe_load(path.read_text()) for path in (CHART.parents[1] / "crds").glob("*.yaml")]
     assert shipped == {each["metadata"]["name"]: each["spec"] for each in generated}
-    assert len(shipped) == 2
+    assert {definition["names"]["kind"] for definition in shipped.values()} == {kind.name for kind in KINDS}
 
 
 def test_every_value_is_described_by_the_schema_and_documented() -> None:
@@ -320,7 +467,12 @@ def test_every_value_is_described_by_the_schema_and_documented() -> None:
 def test_the_roles_are_exactly_the_rights_that_the_code_declares() -> None:
     def declared(rules: tuple[PolicyRule, ...]) -> list[dict]:
         return [
-            {"apiGroups": [*rule.api_groups], "resources": [*rule.resources], "verbs": [*rule.verbs]}
+            {
+                "apiGroups": [*rule.api_groups],
+                "resources": [*rule.resources],
+                **({"resourceNames": [*rule.resource_names]} if rule.resource_names else {}),
+                "verbs": [*rule.verbs],
+            }
             for rule in rules
         ]
 

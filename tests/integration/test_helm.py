@@ -15,7 +15,7 @@ from e2e.providers.plain_http import poll
 
 CHART = Path(__file__).parents[2] / "charts" / "switchyard"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-NAMES = ("acceleratorpools.switchyard.dev", "cutoverplans.switchyard.dev", "inferenceworkloads.switchyard.dev")
+NAMES = tuple(
     f"{plural}.switchyard.dev" for plural in ("acceleratorpools", "cutoverplans", "inferenceworkloads")
 )
 
@@ -180,3 +180,19 @@ def test_wrong_values_change_nothing(release: Release) -> None:
         release.install({"replicaCount": "many"})
     assert release.deployment() is None
     assert release.helm.list() == []
+
+
+def test_policies_for_routers_stand_in_the_namespaces_of_workloads_and_go_with_the_release(
+    release: Release,
+) -> None:
+    guarded = {"enabled": True, "routers": {"namespaces": ["default"]}}
+    documents = yaml.safe_load_all(release.install({"networkPolicy": guarded})["manifest"])
+    policies = [document for document in documents if document and document["kind"] == "NetworkPolicy"]
+    places = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in policies}
+    assert places == {(release.namespace, "switchyard"), ("default", "switchyard-routers")}
+    path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/switchyard-routers"
+    stored = release.http.get(path).body["spec"]
+    (declared,) = [each["spec"] for each in policies if each["metadata"]["namespace"] == "default"]
+    assert stored == declared
+    release.helm.uninstall(release.name)
+    assert release.http.get(path).code == 404
