@@ -2,7 +2,7 @@
 
 GET /        who answers: {"pid": …, "version": …}
 GET /hang    blocks the event loop for good
-GET /stream  says "first", then every 20 ms "more", and "last" once a file with that name appears
+GET /stream  says "first", then every 20 ms "more", and "last" once a file with that name appears; X-Pid tells who
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class FakeEngine:
         return web.Response()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers={"X-Pid": str(os.getpid())})
         await response.prepare(request)
         await response.write(b"first\n")
         while self._release is not None and not self._release.exists():
