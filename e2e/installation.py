@@ -11,6 +11,7 @@ from typing import Any
 import helm_python
 import yaml
 from e2e.audit import Audit
+from e2e.objects import IMAGE
 from e2e.providers import Cluster, PlainHttp
 from e2e.providers.cluster import REPOSITORY, write_kubeconfig
 from e2e.providers.plain_http import poll
@@ -21,7 +22,11 @@ NAMESPACE = "switchyard-e2e"
 RELEASE = "switchyard"
 READY_SECONDS = 60
 # so that an idle loop shows itself within seconds, and demand is known as soon
-SETTINGS = "resync: 5s\nsignalInterval: 1s\n"
+SETTINGS = f"""
+resync: 5s
+signalInterval: 1s
+router: {{image: {IMAGE}, replicas: 1, drainDelay: 1s, grace: 10s}}
+"""
 
 
 class Operator:

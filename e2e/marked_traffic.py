@@ -1,0 +1,120 @@
+"""Callers that never stop asking, and marks of what was changed meanwhile: what failed around which change."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+
+_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A kind of caller: its headers, and how many requests per second come of it."""
+
+    name: str
+    per_second: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that was not answered with 200."""
+
+    at: float  # monotonic seconds
+    caller: str
+    problem: str
+
+
+@dataclass
+class MarkedTraffic:
+    """What callers saw. `path`, `body`: what everybody asks."""
+
+    url: str
+    callers: Sequence[Caller]
+    host: str = ""
+    path: str = "/predict"
+    answered: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def sent(self) -> int:
+        """Requests that have come to an end."""
+        return self.answered.total() + len(self.failures)
+
+    def mark(self, what: str) -> None:
+        """Note that something is changed now."""
+        self.marks.append((time.monotonic(), what))
+
+    def tell(self, failures: Sequence[Failure] | None = None) -> str:
+        """The failures, each with the mark before it, for a person."""
+        told = [
+            f"{each.caller}: {each.problem}, {each.at - at:.2f} s after {what}"
+            for each in (self.failures if failures is None else failures)[:20]
+            for at, what in [max((m for m in self.marks if m[0] <= each.at), default=(each.at, "the start"))]
+        ]
+        return f"{len(self.failures)} of {self.sent} requests failed\n" + "\n".join(told)
+
+    def assert_no_failures(self, caller: str | None = None) -> None:
+        """No request failed: of this kind of caller, or of all."""
+        found = [each for each in self.failures if caller in {None, each.caller}]
+        assert not found, self.tell(found)
+        assert self.answered[caller] if caller else self.answered.total(), "nobody asked"
+
+    async def run(self) -> None:
+        """Ask until told to stop; a new connection for each request, as of many callers."""
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            for caller in self.callers:
+                tasks.create_task(self._call(session, caller, tasks))
+
+    async def _call(self, session: aiohttp.ClientSession, caller: Caller, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        start, number = loop.time(), 0
+        while not self._stopping.is_set():
+            await asyncio.sleep(max(0.0, start + number / caller.per_second - loop.time()))
+            tasks.create_task(self._ask(session, caller, number))
+            number += 1
+
+    async def _ask(self, session: aiohttp.ClientSession, caller: Caller, number: int) -> None:
+        headers = {**caller.headers, **({"Host": self.host} if self.host else {})}
+        body = {"instances": [[number % 50]]}
+        try:
+            async with session.post(f"{self.url}{self.path}", json=body, headers=headers) as answer:
+                await answer.read()
+                problem = "" if answer.status == 200 else f"HTTP {answer.status}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            self.failures.append(Failure(time.monotonic(), caller.name, problem))
+        else:
+            self.answered[caller.name] += 1
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopping.set()
+
+
+@contextmanager
+def asking(traffic: MarkedTraffic) -> Iterator[MarkedTraffic]:
+    """Callers that ask while the body runs."""
+    thread = threading.Thread(target=lambda: asyncio.run(traffic.run()), daemon=True)
+    thread.start()
+    try:
+        yield traffic
+    finally:
+        traffic.stop()
+        thread.join(timeout=3 * _TIMEOUT_SECONDS)
