@@ -1,4 +1,4 @@
-"""Callers that never stop asking, and marks of what was changed meanwhile: what failed around which change."""
+"""Callers that never stop asking, and marks of what was changed: what failed around which change."""
 
 from __future__ import annotations
 
