@@ -263,6 +263,16 @@ def test_while_it_holds_the_path_and_its_samples_are_watched(at: World) -> None:
     assert watch.is_unsettled
 
 
+def test_metrics_are_watched_where_no_router_counts_users(at: World) -> None:
+    gateway = replace(HELD, stage_since=NOW, router="gatewayAPI")
+    (watch,) = Rig().decide(holding(at), move=gateway).watches
+    assert watch.evidence is not None
+    assert watch.evidence.counts is not None
+    assert watch.evidence.counts.tracks == {"baseline": OLD.track, "candidate": NEW.track}
+    (watch,) = Rig().decide(holding(at), move=replace(gateway, router="builtin")).watches
+    assert watch.evidence is None
+
+
 def test_what_has_ended_is_not_watched(at: World) -> None:
     assert Rig().decide(at, move=RETURNED).watches == ()
     assert Rig().decide(at, move=state("Provisioning", replicas=1)).watches == ()

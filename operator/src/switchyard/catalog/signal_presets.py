@@ -74,6 +74,50 @@ class CacheLevel(_Part):
     times_labels: InfoLabels | None = None
 
 
+class Failures(_Part):
+    """How failed answers are told from others: by counters of their own, by how a label begins, or both.
+
+    `is_made_late`: the counters are not there before the first failure.
+    """
+
+    counters: tuple[_MetricText, ...] = ()
+    match: Mapping[_Label, tuple[str, ...]] = Field(default_factory=dict)
+    label: _Label | None = None
+    begins: tuple[str, ...] = ()
+    is_made_late: bool = False
+
+    @model_validator(mode="after")
+    def _judge(self) -> Failures:
+        if bool(self.label) != bool(self.begins) or not (self.counters or self.label):
+            raise ValueError("give counters, or label and begins")
+        return self
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """True for the series of an answer that failed, by its label."""
+        return self.label is not None and labels.get(self.label, "").startswith(self.begins)
+
+
+class Answers(_Part):
+    """What became of requests that ended: counters of answers, and histograms of the good ones in seconds.
+
+    `counters`: good answers, and failed ones where a label tells which they are. `scale`: seconds in the unit
+    of the histograms' edges.
+    """
+
+    counters: Annotated[tuple[_MetricText, ...], Field(min_length=1)]
+    match: Mapping[_Label, tuple[str, ...]] = Field(default_factory=dict)
+    failures: Failures
+    latency: _MetricText | None = None
+    ttft: _MetricText | None = None
+    tpot: _MetricText | None = None
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+    def find_histogram(self, metric: str) -> tuple[str, ...]:
+        """The names of the histogram that tells it, of which the first that is there counts; or none."""
+        text: str | None = getattr(self, metric)
+        return _names(text) if text else ()
+
+
 class ServiceLabels(_Part):
     """How a proxy's series name what they are about: a Service by two labels, or a route by one."""
 
@@ -108,7 +152,9 @@ class SignalPreset(_Part):
     ttft: Ratio | None = None
     running: _MetricText | None = None
     kv_tokens: CacheLevel | None = None
+    answers: Answers | None = None
     service: tuple[ServiceLabels, ...] = ()
+    track: ServiceLabels | None = None  # how a proxy's series name the Deployment that answered
     notes: str = ""
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -225,6 +271,27 @@ def _describe(preset: SignalPreset) -> Iterator[tuple[str, str]]:
         found.setdefault("requests" if figure == "stock" else figure, []).append(names)
     for figure, metrics in found.items():
         yield figure.replace("_", " "), ", ".join(dict.fromkeys(metrics))
+    yield from _describe_answers(preset)
+
+
+def _describe_answers(preset: SignalPreset) -> Iterator[tuple[str, str]]:
+    """What the gates of a cutover count by."""
+    answers = preset.answers
+    if answers is None:
+        return
+    yield "answers", ", ".join(map(_quote, answers.counters))
+    failures = answers.failures
+    parts = [_quote(each) for each in failures.counters]
+    parts += [f"`{failures.label}` {' or '.join(failures.begins)}…"] if failures.label else []
+    parts += [f"`{label}` {' or '.join(values)}" for label, values in failures.match.items()]
+    yield "failures", ", ".join(parts)
+    for metric in ("latency", "ttft", "tpot"):
+        if names := answers.find_histogram(metric):
+            yield f"{metric} of answers", " or ".join(f"`{name}_bucket`" for name in names)
+
+
+def _quote(text: str) -> str:
+    return " or ".join(f"`{name}`" for name in _names(text))
 
 
 def _names(text: str) -> tuple[str, ...]:

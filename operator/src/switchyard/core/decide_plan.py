@@ -28,6 +28,7 @@ from switchyard.core.cutover.types import (
     State,
     Stepped,
 )
+from switchyard.core.cutover.watching import find_evidence_watch
 from switchyard.core.decisions import EventNote, FinalizerWrite, ObjectDecision, StatusWrite
 from switchyard.core.plans import PlanPass
 from switchyard.core.reports import report_broken
@@ -154,6 +155,7 @@ def _watch(
     if workload is None:
         return None
     if _holds(state) and state.router is not None and state.baseline and state.candidate:
+        needs_samples = wants_traffic(state) and state.phase not in TERMINAL
         return TrafficWatch(
             key=plan.key,
             router=state.router,
@@ -161,7 +163,8 @@ def _watch(
             interval_seconds=facts.interval_seconds,
             is_unsettled=state.phase not in TERMINAL and (state.stage_since is None or wants_release(state)),
             counts_from=state.stage_since,
-            needs_samples=wants_traffic(state) and state.phase not in TERMINAL,
+            needs_samples=needs_samples,
+            evidence=find_evidence_watch(facts, state, workload.spec) if needs_samples else None,
         )
     if seen is None or state.phase not in {"Pending", "Validating", "AwaitingApproval"}:
         return None

@@ -20,7 +20,7 @@ from switchyard.api import (
 )
 from switchyard.api.cutover import CutoverPlanSpec
 from switchyard.api.cutover_status import CutoverPlanStatus
-from switchyard.core.cutover.orders import Carried
+from switchyard.core.cutover.orders import Carried, SignalValue, TrackCounts
 from switchyard.core.learning.learned import LearnedProfile
 from switchyard.core.routing.plan import RouteState, Support
 from switchyard.core.routing.samples import Samples
@@ -81,13 +81,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen of a plan's traffic at one moment. None: not asked for, or not to be had (`problem`)."""
+    """What was seen of a plan's traffic at one moment. None: not asked for, or not to be had (`problem`).
+
+    `tracks`: what both arms answered by their metrics, `tracks_problem`: why it is not known. `signals`: by
+    name of the gate.
+    """
 
     at: datetime
     route: RouteState | None = None
     support: Support | None = None
     samples: tuple[Samples, ...] | None = None
     problem: str = ""
+    tracks: Mapping[str, TrackCounts] | None = None
+    tracks_problem: str = ""
+    signals: Mapping[str, SignalValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

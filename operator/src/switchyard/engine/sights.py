@@ -1,7 +1,8 @@
 """What plans under way see of their traffic, looked at beside the loop, each plan at its own pace.
 
 A look has a deadline of its own and never holds up another; one that fails says why and keeps what support
-was known. Samples are read once per interval, what is in force more often while something is awaited.
+was known. Samples are read once per interval, what is in force more often while something is awaited. Metrics
+have a shorter deadline: where they don't answer, the path is seen all the same.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from switchyard.core.cutover.orders import TrafficWatch
+from switchyard.core.cutover.orders import EvidenceWatch, SignalValue, TrackCounts, TrafficWatch
 from switchyard.core.cutover.types import Router
 from switchyard.core.routing.plan import RouteState, Support
 from switchyard.core.routing.samples import Samples
 from switchyard.core.world import Sight
+from switchyard.engine.metric_reader import MetricReader
 from switchyard.engine.ports import Clock, Failed
 from switchyard.engine.routing import TrafficRouter
 
@@ -60,6 +62,15 @@ class _Post:
         return self.task is not None and not self.task.done()
 
 
+@dataclass(frozen=True, slots=True)
+class _Metered:
+    """What metrics said; the same fields as of a sight."""
+
+    tracks: Mapping[str, TrackCounts] | None = None
+    tracks_problem: str = ""
+    signals: Mapping[str, SignalValue] = field(default_factory=dict)
+
+
 @dataclass
 class SightObserver:
     """Looks through the ways of routing. `wake`: called when a sight has news."""
@@ -70,6 +81,8 @@ class SightObserver:
     may_act: Callable[[], bool] = lambda: True
     deadline_seconds: float = 10.0
     concurrency: int = 8
+    metrics: MetricReader | None = None
+    metrics_seconds: float = 8.0
     _posts: dict[PlanKey, _Post] = field(default_factory=dict)
     _sights: dict[PlanKey, Sight] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -137,9 +150,10 @@ class SightObserver:
     def _adopt(self, post: _Post, watch: TrafficWatch, now: float) -> None:
         if watch.plan != post.watch.plan or watch.router != post.watch.router:
             post.support_due_at = now
-        is_other = (watch.needs_samples, watch.counts_from) != (
+        is_other = (watch.needs_samples, watch.counts_from, watch.evidence) != (
             post.watch.needs_samples,
             post.watch.counts_from,
+            post.watch.evidence,
         )
         post.samples_due_at = now if is_other else post.samples_due_at
         post.watch = watch
@@ -171,6 +185,18 @@ class SightObserver:
             self.wake()
 
     async def _see(self, post: _Post, watch: TrafficWatch, started: float) -> Sight:
+        is_due = started >= post.samples_due_at
+        sight, metered = await asyncio.gather(
+            self._see_path(post, watch, started), self._see_metrics(watch, is_due=is_due)
+        )
+        return replace(
+            sight,
+            tracks=metered.tracks,
+            tracks_problem=metered.tracks_problem,
+            signals=metered.signals,
+        )
+
+    async def _see_path(self, post: _Post, watch: TrafficWatch, started: float) -> Sight:
         router = self.routers.get(watch.router)
         if router is None:
             return self._blind(watch.key, f"the operator has no router {watch.router}")
@@ -191,11 +217,46 @@ class SightObserver:
             problem = "; ".join(filter(None, (problem, found.message if isinstance(found, Failed) else "")))
         return Sight(self.clock.now(), route, support, samples, problem)
 
+    async def _see_metrics(self, watch: TrafficWatch, *, is_due: bool) -> _Metered:
+        """What metrics say, or said when they were asked last."""
+        before = self._sights.get(watch.key)
+        if watch.evidence is None:
+            return _Metered()
+        if before is not None and not is_due:
+            return _Metered(before.tracks, before.tracks_problem, before.signals)
+        if self.metrics is None:
+            return _say_unread(watch.evidence, "the operator reads no metrics")
+        try:
+            async with asyncio.timeout(self.metrics_seconds):
+                return await _read_metrics(self.metrics, watch.evidence)
+        except TimeoutError:
+            return _say_unread(watch.evidence, f"metrics gave no answer in {self.metrics_seconds:g} s")
+        except Exception as error:
+            logger.exception("reading metrics failed", extra={"plan": "/".join(watch.key)})
+            return _say_unread(watch.evidence, f"bug: {type(error).__name__}: {error}")
+
     def _blind(self, key: PlanKey, problem: str) -> Sight:
         before = self._sights.get(key)
         return Sight(
             self.clock.now(), support=before.support if before is not None else None, problem=problem
         )
+
+
+async def _read_metrics(reader: MetricReader, watch: EvidenceWatch) -> _Metered:
+    signals = reader.ask_signals(watch.signals)
+    if watch.counts is None:
+        return _Metered(signals=await signals)
+    found, values = await asyncio.gather(reader.count_tracks(watch.counts), signals)
+    if isinstance(found, Failed):
+        return _Metered(None, found.message, values)
+    return _Metered(found, "", values)
+
+
+def _say_unread(watch: EvidenceWatch, problem: str) -> _Metered:
+    return _Metered(
+        tracks_problem=problem if watch.counts is not None else "",
+        signals=dict.fromkeys(watch.signals, SignalValue(None, problem)),
+    )
 
 
 def _choose_pause(watch: TrafficWatch, sight: Sight, now: datetime) -> float:

@@ -46,6 +46,8 @@ class PodRef:
     pool: str
     created_at: datetime | None
     is_ready: bool
+    track: str = ""
+    restarts: int = 0  # of its containers
 
     def age_seconds(self, now: datetime) -> float:
         """How long it exists; infinite when nobody says."""
@@ -214,6 +216,8 @@ def find_pods(workload: Workload, world: World, preset: SignalPreset | None) -> 
             pool=pools.get(pod.labels.get(labels.POOL, ""), ""),
             created_at=pod.created_at,
             is_ready=pod.is_ready,
+            track=pod.labels.get(labels.TRACK, ""),
+            restarts=pod.restarts,
         )
         for pod in world.pods
         if pod.namespace == workload.meta.namespace and _is_of_track(pod, workload, tracks)

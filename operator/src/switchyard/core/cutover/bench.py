@@ -8,20 +8,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from switchyard.core.cutover.evidence import Taken
+from switchyard.core.cutover.orders import SignalValue
 from switchyard.core.cutover.sequential.split import split_promotion, split_rollback
 from switchyard.core.cutover.tally import WHOLE, SegmentTally
 from switchyard.core.cutover.types import GateFacts, GateStage, PlanFacts, SideView, State, TargetView
 
 _FULL_PERCENT = 100
 _TESTS = {"errors": 2, "latency": 1, "parity": 1}  # errors: a comparison and a hard stop
-
-
-@dataclass(frozen=True, slots=True)
-class SignalValue:
-    """The newest value of a signal gate's query; None where there is none, with the reason."""
-
-    value: float | None
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 from functools import reduce
 
 from switchyard.core.cutover.judging import find_stage
+from switchyard.core.cutover.orders import TrackCounts
 from switchyard.core.cutover.tally import (
     Reading,
     SegmentTally,
     Shape,
-    TrackCounts,
     encode_reading,
     find_shape,
     parse_reading,
@@ -30,7 +30,7 @@ from switchyard.core.cutover.tally import (
     tally_samples,
     tally_tracks,
 )
-from switchyard.core.cutover.types import PlanFacts, State
+from switchyard.core.cutover.types import GateStage, PlanFacts, State
 from switchyard.core.routing.samples import Samples, add_samples
 
 BLIND_INTERVALS = 3
@@ -74,20 +74,25 @@ class _Fresh:
     at: datetime
 
 
+def counts_by_track(state: State, stage: GateStage | None) -> bool:
+    """True where what users get is told by metrics of the tracks, because nothing of ours sees it pass."""
+    return state.router in {"gatewayAPI", "istio"} and stage in {"canary", "soak"}
+
+
 def take_window(facts: PlanFacts, state: State, source: Source | None, problem: str, now: datetime) -> Taken:
     """The window that this look closes, if it does. `problem`: why `source` is None, or what is amiss.
 
     The same look twice gives the same; a look with nothing newer than what is remembered gives nothing.
     """
-    interval = timedelta(seconds=facts.interval_seconds)
+    stage, interval = find_stage(state), timedelta(seconds=facts.interval_seconds)
     kept = Taken(
         reading=state.reading,
         reading_at=state.reading_at,
         window_index=state.window_index,
         problem=problem,
-        is_by_track=state.reading.startswith('{"shape":"tracks|'),
+        is_by_track=counts_by_track(state, stage) or state.reading.startswith('{"shape":"tracks|'),
     )
-    stage, since = find_stage(state), state.stage_since
+    since = state.stage_since
     if stage is None or since is None:
         return kept
     shape = find_shape(facts, state, stage)
@@ -152,5 +157,5 @@ def _find_version(source: Source | None) -> float:
 
 def _say_missing(fresh: _Fresh | None, now: datetime) -> str:
     if fresh is None:
-        return "no router has counted anything yet"
+        return "nothing has been counted yet"
     return f"the newest reading is {(now - fresh.at).total_seconds():.0f} s old"

@@ -108,10 +108,14 @@ def is_blind(facts: PlanFacts, state: State, sight: Sight | None, now: datetime)
         [
             state.stage_since,
             *([state.reading_at] if state.reading_at is not None else []),
-            *([sight.at] if sight is not None and sight.samples is not None else []),
+            *([sight.at] if sight is not None and _has_counts(sight) else []),
         ]
     )
     return now - newest > timedelta(seconds=_BLIND_INTERVALS * facts.interval_seconds)
+
+
+def _has_counts(sight: Sight) -> bool:
+    return sight.samples is not None or sight.tracks is not None
 
 
 def _find_problem(plan: Plan, outlook: Outlook) -> tuple[str, str] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from switchyard.core.cutover.types import Router
+from switchyard.core.cutover.types import Metric, Router
 from switchyard.core.routing.plan import TrafficPlan
 
 TRAFFIC_FINALIZER = "switchyard.dev/traffic"  # on a plan while it holds traffic: it must not go before that
@@ -35,6 +36,64 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackCounts:
+    """What one arm has answered since it was first counted, where no router stands in the users' path.
+
+    `timed`: answers with a time, or failed, and `within`: good ones within a bound; both keyed as in samples
+    (`ttft:0.5`). A key that is missing is no bucket edge. `epoch`: names the lives that were counted; a pod
+    that comes or goes, or whose counters fell, makes another one.
+    """
+
+    requests: int
+    failures: int
+    timed: Mapping[str, int]
+    within: Mapping[str, int]
+    at: datetime
+    epoch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalValue:
+    """The newest value of a signal gate's query; None where there is none, with the reason."""
+
+    value: float | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackWatch:
+    """Whose answers to count. `tracks`: by arm; `bounds`: metric and seconds, by key.
+
+    `source`: of the operator's settings, empty to ask the pods themselves; `preset`: whose metrics they are.
+    """
+
+    workload: tuple[str, str]  # namespace and name
+    tracks: Mapping[str, str]
+    bounds: Mapping[str, tuple[Metric, float]] = field(default_factory=dict)
+    source: str = ""
+    preset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalQuery:
+    """The query of one signal gate: a template of the operator's settings, filled with these names."""
+
+    source: str
+    template: str
+    workload: tuple[str, str]  # namespace and name
+    track: str  # of the candidate
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceWatch:
+    """What to read beside the path. `counts` None: nothing by track; `signals`: by name of the gate."""
+
+    counts: TrackWatch | None = None
+    signals: Mapping[str, SignalQuery] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficWatch:
     """Traffic to look at, compared with `plan`, every so often.
 
@@ -50,3 +109,4 @@ class TrafficWatch:
     counts_from: datetime | None = None
     needs_support: bool = False
     needs_samples: bool = False
+    evidence: EvidenceWatch | None = None  # read as often as samples

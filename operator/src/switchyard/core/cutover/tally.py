@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import reduce
 
 from pydantic import TypeAdapter, ValidationError
 
-from switchyard.core.cutover.types import GateStage, PlanFacts, State
+from switchyard.core.cutover.orders import TrackCounts
+from switchyard.core.cutover.types import GateStage, Metric, PlanFacts, State
 from switchyard.core.routing.cumulative import CountFell, add, subtract
 from switchyard.core.routing.document import BASELINE, CANDIDATE
 from switchyard.core.routing.samples import (
@@ -34,21 +34,6 @@ WHOLE = (
 # Beyond these products strata are pooled, and scores kept in steps of a tenth: a status has an end.
 _MOST_BOUNDS = 24
 _MOST_SCORES = 12
-
-
-@dataclass(frozen=True, slots=True)
-class TrackCounts:
-    """What one arm's pods have answered since they began, where no router stands in the users' path.
-
-    `within`: good answers within a bound, keyed as in samples (`ttft:0.5`); one that is missing is no bucket
-    edge. `epoch`: names the lives that were counted; a pod that comes or goes makes another one.
-    """
-
-    requests: int
-    failures: int
-    within: Mapping[str, int]
-    at: datetime
-    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +66,7 @@ class Shape:
 
     stage: GateStage
     segments: tuple[str, ...]
-    bounds: Mapping[str, tuple[str, float]]
+    bounds: Mapping[str, tuple[Metric, float]]
     comparators: tuple[str, ...]
     has_noise: bool
     is_stratified: bool
@@ -123,11 +108,7 @@ def list_moving(facts: PlanFacts, state: State, stage: GateStage) -> tuple[str, 
 def find_shape(facts: PlanFacts, state: State, stage: GateStage) -> Shape:
     """What the gates of this stage need of its segments."""
     gates = [gate for gate in facts.gates if stage in gate.stages]
-    bounds = {
-        name_threshold(gate.metric, gate.threshold_seconds): (gate.metric, gate.threshold_seconds)
-        for gate in gates
-        if gate.kind == "latency"
-    }
+    bounds = find_bounds(facts, stage)
     comparators = tuple(gate.comparator_name for gate in gates if gate.kind == "parity")
     segments = list_moving(facts, state, stage)
     return Shape(
@@ -139,6 +120,15 @@ def find_shape(facts: PlanFacts, state: State, stage: GateStage) -> Shape:
         is_stratified=len(bounds) * len(segments) <= _MOST_BOUNDS,
         score_step=1 if len(comparators) * len(segments) <= _MOST_SCORES else 10,
     )
+
+
+def find_bounds(facts: PlanFacts, stage: GateStage) -> dict[str, tuple[Metric, float]]:
+    """Metric and seconds of what the latency gates of a stage ask for, by key."""
+    return {
+        name_threshold(gate.metric, gate.threshold_seconds): (gate.metric, gate.threshold_seconds)
+        for gate in facts.gates
+        if gate.kind == "latency" and stage in gate.stages
+    }
 
 
 def tally_samples(samples: Samples, shape: Shape) -> tuple[Reading, frozenset[str]]:
@@ -156,14 +146,20 @@ def tally_samples(samples: Samples, shape: Shape) -> tuple[Reading, frozenset[st
 
 def tally_tracks(tracks: Mapping[str, TrackCounts], shape: Shape) -> tuple[Reading, frozenset[str]]:
     """What is needed of the counts of whole tracks, and the bounds that a track has no bucket edge for."""
-    gaps = {key for key in shape.bounds for each in tracks.values() if key not in each.within}
+    gaps = {
+        key
+        for key in shape.bounds
+        for each in tracks.values()
+        if key not in each.within or key not in each.timed
+    }
+    kept = sorted(shape.bounds.keys() - gaps)
     cells = {
         arm: {
             WHOLE: Cell(
                 each.requests,
                 each.failures,
-                dict.fromkeys(sorted(shape.bounds.keys() - gaps), each.requests),
-                {key: each.within[key] for key in sorted(shape.bounds.keys() - gaps)},
+                {key: each.timed[key] for key in kept},
+                {key: each.within[key] for key in kept},
             )
         }
         for arm, each in sorted(tracks.items())
@@ -231,7 +227,7 @@ def _tally_strata(strata: Mapping[str, Counts], shape: Shape, gaps: set[str]) ->
     return cells
 
 
-def _tally_cell(counts: Counts, bounds: Mapping[str, tuple[str, float]], gaps: set[str]) -> Cell:
+def _tally_cell(counts: Counts, bounds: Mapping[str, tuple[Metric, float]], gaps: set[str]) -> Cell:
     timed, within = {}, {}
     for key, (metric, seconds) in bounds.items():
         histogram = getattr(counts, metric)

@@ -1,0 +1,65 @@
+"""What to read for the gates of a stage beside what the path itself counts. Pure.
+
+A router in the users' path counts every request, and so does the comparator of copies. Where a Gateway or a
+mesh splits the traffic, users' requests are counted by the metrics of the tracks or of the proxies before
+them: in canary and in soak.
+"""
+
+from __future__ import annotations
+
+from switchyard.api import InferenceWorkloadSpec
+from switchyard.catalog.signal_presets import load_signal_presets
+from switchyard.core.cutover.evidence import counts_by_track
+from switchyard.core.cutover.judging import find_stage
+from switchyard.core.cutover.orders import EvidenceWatch, SignalQuery, TrackWatch
+from switchyard.core.cutover.tally import find_bounds
+from switchyard.core.cutover.types import GateStage, PlanFacts, State
+from switchyard.core.routing.document import BASELINE, CANDIDATE
+
+_LEAST_WINDOW_SECONDS = 60.0  # a rate needs two scrapes in it
+
+
+def find_evidence_watch(
+    facts: PlanFacts, state: State, workload: InferenceWorkloadSpec
+) -> EvidenceWatch | None:
+    """What the gates of the present stage need of metrics; None where they need nothing of them."""
+    stage, candidate = find_stage(state), state.candidate
+    if stage is None or candidate is None:
+        return None
+    window_seconds = max(_LEAST_WINDOW_SECONDS, 2 * facts.interval_seconds)
+    key = (facts.namespace, facts.workload)
+    signals = {
+        gate.name: SignalQuery(gate.source, gate.template, key, candidate.track, window_seconds)
+        for gate in facts.gates
+        if gate.kind == "signal" and stage in gate.stages
+    }
+    counts = _find_counts(facts, state, stage, workload) if counts_by_track(state, stage) else None
+    return EvidenceWatch(counts, signals) if signals or counts is not None else None
+
+
+def _find_counts(
+    facts: PlanFacts, state: State, stage: GateStage, workload: InferenceWorkloadSpec
+) -> TrackWatch | None:
+    if state.baseline is None or state.candidate is None:
+        return None
+    source, preset = _choose_metrics(workload)
+    return TrackWatch(
+        workload=(facts.namespace, facts.workload),
+        tracks={BASELINE: state.baseline.track, CANDIDATE: state.candidate.track},
+        bounds=find_bounds(facts, stage),
+        source=source,
+        preset=preset,
+    )
+
+
+def _choose_metrics(workload: InferenceWorkloadSpec) -> tuple[str, str]:
+    """Source and preset: the engine's metrics before those that tell the demand, where they tell answers."""
+    engine, demand = workload.signals, workload.demand.signal
+    told = [(engine.source or "", engine.preset or "")] if engine is not None else []
+    if demand is not None:
+        inherited = engine.source if engine is not None else None
+        told.append((demand.source or inherited or "", demand.preset or ""))
+    named = [each for each in told if each[1]]
+    presets = load_signal_presets()
+    telling = [each for each in named if each[1] in presets and presets[each[1]].answers is not None]
+    return next(iter((*telling, *named)), ("", ""))
