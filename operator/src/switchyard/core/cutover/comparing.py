@@ -20,6 +20,7 @@ from switchyard.core.cutover.sequential.needed import (
     grow_paired_safe,
     grow_ratio_safe,
 )
+from switchyard.core.cutover.sequential.self_normalised import grow_guarded_safe
 from switchyard.core.cutover.sequential.split import to_threshold
 from switchyard.core.cutover.tally import Cell, SegmentTally
 from switchyard.core.cutover.types import GateFacts, GateReport
@@ -261,11 +262,15 @@ def _note(book: Book) -> str:
 
 
 def _find_needed(book: Book, evidence: Evidence) -> int:
-    """The requests (or pairs) until safety is shown, by the test that is there first."""
+    """The requests (or pairs) until safety is shown, by the test that is there first, and by its guard."""
     threshold = to_threshold(evidence.promotion_probability)
     totals = book.totals.contrast
     growths: tuple[tuple[float, float], ...]
+    guarded = 1
     if isinstance(book, Contrasts):
+        test = book.guard
+        growth = grow_guarded_safe(totals, book.totals.windows, test.margin, test.absolute)
+        guarded = compute_needed(test.safe_log_e, threshold, growth)
         growths = (
             (book.ratio.safe_log_e, grow_ratio_safe(totals, book.ratio.margin)),
             (book.difference.safe_log_e, grow_difference_safe(totals, book.difference.margin)),
@@ -285,4 +290,4 @@ def _find_needed(book: Book, evidence: Evidence) -> int:
         safe = book.safe
         growth = grow_paired_safe(safe.candidate_only_bad, safe.baseline_only_bad, safe.pairs, safe.margin)
         growths = ((safe.safe_log_e, growth),)
-    return max(1, min(compute_needed(log_e, threshold, growth) for log_e, growth in growths))
+    return max(1, guarded, min(compute_needed(log_e, threshold, growth) for log_e, growth in growths))

@@ -155,7 +155,7 @@ class Contrasts(Ledger):
 
     @property
     def sides(self) -> Sides:
-        """Evidence for harm, beyond both margins and guarded, and for safety, within either of them."""
+        """Evidence for harm, beyond both margins, and for safety, within either of them; both guarded."""
         return guard(widen(self.ratio, self.difference), self.guard)
 
 
@@ -198,12 +198,13 @@ class Alone(Ledger):
         share = self.harm.margin / (1.0 + self.harm.margin)
         spread = math.sqrt(requests * share * (1.0 - share))
         deviation = (bad - requests * share) / spread if spread > 0.0 else 0.0
+        skewness = (1.0 - 2.0 * share) / spread if spread > 0.0 else 0.0
         contrast = Contrast(0, 0, requests, bad)
         return replace(
             self,
             totals=self.totals.plus(index, seconds, contrast),
             harm=self.harm.update(window),
-            harm_guard=_count_deviation(self.harm_guard, index, deviation),
+            harm_guard=self.harm_guard.count(index, deviation, skewness),
             safe=self.safe.update(window),
             stop=self.stop.update(_watch_failures(index, contrast, run)),
         )
@@ -284,19 +285,6 @@ def sum_contrasts(strata: Iterable[Contrast]) -> Contrast:
         sum(one.baseline_bad for one in each),
         sum(one.candidate_requests for one in each),
         sum(one.candidate_bad for one in each),
-    )
-
-
-def _count_deviation(test: SelfNormalisedTest, index: int, deviation: float) -> SelfNormalisedTest:
-    """The guard with one deviation counted that was measured from a bound known beforehand."""
-    if index <= test.last_index:
-        return test
-    rounded = round(deviation, 4)
-    return replace(
-        test,
-        last_index=index,
-        total=round(test.total + rounded, 4),
-        square_total=round(test.square_total + rounded * rounded, 8),
     )
 
 

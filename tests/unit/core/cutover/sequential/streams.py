@@ -25,7 +25,11 @@ from switchyard.core.cutover.sequential.hypergeometric import (
     compute_log_terms,
 )
 from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, LOG_ODDS_WEIGHTS
-from switchyard.core.cutover.sequential.self_normalised import RATES, compute_deviation
+from switchyard.core.cutover.sequential.self_normalised import (
+    RATES,
+    compute_deviation,
+    compute_deviation_logs,
+)
 
 STREAMS = int(os.environ.get("SWITCHYARD_STREAMS", "2000"))
 ALPHA = 0.05
@@ -151,20 +155,17 @@ class Errors:
         """SelfNormalisedTest's log evidence after every window."""
         streams, windows = self.candidate_bad.shape
         requests, bad = np.zeros(streams), np.zeros(streams)
-        z = np.zeros((streams, windows))
+        logs = np.zeros((streams, windows, len(RATES)))
+        direction = -1.0 if is_safe else 1.0
         for window in range(windows):
             sizes = self.baseline_requests[window], self.candidate_requests[window]
             counts = np.stack([self.baseline_bad[:, window], self.candidate_bad[:, window]], axis=-1)
             if window:
                 rate = estimate_rate(requests, bad)
-                z[:, window] = compute_deviation(
-                    np.array([sizes]), counts[:, None, :], rate, margin, absolute
-                )
+                z, skewness = compute_deviation(np.array([sizes]), counts[:, None, :], rate, margin, absolute)
+                logs[:, window] = compute_deviation_logs(direction * z, direction * skewness)
             requests, bad = 0.95 * requests + sizes[0], 0.95 * bad + counts[:, 0]
-        total = np.cumsum(-z if is_safe else z, axis=1)
-        square = np.cumsum(z * z, axis=1)
-        logs = RATES * total[..., None] - RATES**2 * square[..., None] / 2
-        return mean_exp(logs, np.full(len(RATES), 1 / len(RATES)))
+        return mean_exp(np.cumsum(logs, axis=1), np.full(len(RATES), 1 / len(RATES)))
 
     def naive_p_values(self, margin):
         """What a fixed-sample one-sided test of all counts so far (Mantel and Haenszel) says at every window."""

@@ -27,7 +27,12 @@ from switchyard.core.cutover.sequential.hypergeometric import (
 from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, LOG_ODDS_WEIGHTS
 from switchyard.core.cutover.sequential.paired import PairedTest, PairWindow, log_above
 from switchyard.core.cutover.sequential.sample_ratio import compute_share_logs
-from switchyard.core.cutover.sequential.self_normalised import compute_deviation
+from switchyard.core.cutover.sequential.self_normalised import (
+    RATES,
+    SelfNormalisedTest,
+    compute_deviation,
+    compute_deviation_logs,
+)
 
 
 @settings(deadline=None)
@@ -214,15 +219,52 @@ def test_the_nearest_point_of_the_null_is_that_of_a_search():
 
 
 @pytest.mark.parametrize(("margin", "absolute"), [(1.0, 0.0), (1.5, 0.0), (1.0, 0.02), (1.5, 0.001)])
-def test_deviations_average_zero_at_the_margin_and_one_in_square(margin, absolute):
+def test_deviations_average_zero_at_the_margin_and_one_in_square_and_lean_as_said(margin, absolute):
     """By enumeration, at the rate that was learned."""
     sizes, rate = (40, 12), 0.1
     odds = margin * rate / (1 - rate)
     worse = max(odds / (1 + odds), rate + absolute)
-    mean = square = 0.0
+    moments = np.zeros(3)
     for counts in itertools.product(range(sizes[0] + 1), range(sizes[1] + 1)):
         chance = stats.binom.pmf(counts[0], sizes[0], rate) * stats.binom.pmf(counts[1], sizes[1], worse)
-        z = float(compute_deviation([sizes], [counts], rate, margin, absolute))
-        mean, square = mean + chance * z, square + chance * z * z
-    assert mean == pytest.approx(0.0, abs=1e-9)
-    assert square == pytest.approx(1.0)
+        z, skewness = map(float, compute_deviation([sizes], [counts], rate, margin, absolute))
+        moments += chance * np.array([z, z**2, z**3])
+    assert moments == pytest.approx([0.0, 1.0, skewness], abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=4))
+def test_the_mean_of_the_guards_factors_over_all_signs_is_one(sizes):
+    """However large the deviations are, and whatever their spread."""
+    factors = [
+        np.exp(sum(compute_deviation_logs(sign * size, 0.0) for sign, size in zip(signs, sizes, strict=True)))
+        for signs in itertools.product((1.0, -1.0), repeat=len(sizes))
+    ]
+    assert np.mean(factors, axis=0) == pytest.approx(np.ones(len(RATES)))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-5, 5))
+def test_a_lower_deviation_is_never_more_evidence_of_harm(one, other, skewness):
+    lower, higher = (compute_deviation_logs(each, skewness) for each in sorted((one, other)))
+    assert (lower <= higher).all()
+
+
+@pytest.mark.parametrize("expected_bad", [1.0, 4.0, 20.0])
+def test_a_deviation_that_leans_to_the_left_speaks_for_harm_no_more_than_by_chance(expected_bad):
+    """A baseline with few bad requests against a candidate of which everything is known."""
+    bad = np.arange(200)
+    z = -(bad - expected_bad) / math.sqrt(expected_bad)
+    chances = stats.poisson.pmf(bad, expected_bad)
+    skewness = -1 / math.sqrt(expected_bad)
+    plain = chances @ np.exp(compute_deviation_logs(z, 0.0))
+    lowered = chances @ np.exp(compute_deviation_logs(z, np.full(len(z), skewness)))
+    assert plain.max() > 1.01
+    assert lowered.max() <= 1.01
+
+
+@pytest.mark.parametrize("size", [3.0, 50.0, 1e6])
+def test_a_large_deviation_doubles_the_evidence_however_large_it_is(size):
+    test, windows = SelfNormalisedTest(), 30
+    for index in range(windows):
+        test = test.count(index, size, 0.0)
+    assert test.harm_log_e == pytest.approx(windows * math.log(2), abs=1.5)
+    assert test.safe_log_e < -5

@@ -41,7 +41,7 @@ from switchyard.core.cutover.sequential.quantiles import (
 )
 from switchyard.core.cutover.sequential.ratio import ContrastWindow, RatioTest
 from switchyard.core.cutover.sequential.sample_ratio import SampleRatioTest, ShareWindow
-from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest
+from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest, grow_guarded_safe
 from switchyard.core.cutover.sequential.split import share_of_attempt, split_promotion, split_rollback
 
 EDGES = (0.1, 0.2, 0.4, 0.8)
@@ -69,13 +69,13 @@ def test_a_gate_says_what_it_found_and_why(evidence, verdict, said):
     assert said in evidence.explain()
 
 
-def test_a_guarded_rollback_needs_both_tests_and_a_pass_the_plain_one():
+def test_what_is_guarded_needs_both_tests():
     window = ContrastWindow(0, (Contrast(500, 5, 500, 60),))
     plain, other = RatioTest().update(window), SelfNormalisedTest().update(window)
     assert plain.harm_log_e > other.harm_log_e
-    assert guard(plain, other) == Sides(other.harm_log_e, plain.safe_log_e)
-    guarded = guard(plain, other, guards_safe=True)
-    assert guarded.safe_log_e == min(plain.safe_log_e, other.safe_log_e)
+    assert guard(plain, other) == Sides(
+        min(plain.harm_log_e, other.harm_log_e), min(plain.safe_log_e, other.safe_log_e)
+    )
 
 
 def test_the_wider_of_two_margins_counts():
@@ -206,6 +206,7 @@ def test_figures_are_never_negative_nor_infinite(totals, margin, log_e, threshol
         grow_ratio_safe(totals, margin),
         grow_ratio_harm(totals, margin),
         grow_difference_safe(totals, margin / 10),
+        grow_guarded_safe(totals, 3, margin, margin / 10),
         grow_difference_harm(totals, margin / 10),
         grow_paired_safe(*bad, pairs, margin),
         grow_paired_harm(*bad, pairs, margin),
@@ -246,6 +247,22 @@ def test_requests_needed_for_a_margin_in_shares_are_close_to_what_it_takes():
         test, index = test.update(window), index + 1
     said = compute_needed(0.0, math.log(20), grow_difference_safe(Contrast(2000, 20, 2000, 20), 0.01))
     assert 0.5 < said / (200 * index) < 2.0
+
+
+@pytest.mark.parametrize("busy", [1, 100])
+def test_requests_needed_by_the_guard_are_close_to_what_it_takes(busy):
+    rng = np.random.default_rng(71)
+    totals = Contrast(2000 * busy, 40 * busy, 2000 * busy, 40 * busy)
+    said = compute_needed(0.0, math.log(100), grow_guarded_safe(totals, 20, 1.5))
+    took = []
+    for _ in range(20):
+        test, index = SelfNormalisedTest(1.5), 0
+        while test.safe_log_e < math.log(100):
+            bad = rng.binomial(100 * busy, 0.02, 2).tolist()
+            contrast = Contrast(100 * busy, bad[0], 100 * busy, bad[1])
+            test, index = test.update(ContrastWindow(index, (contrast,))), index + 1
+        took.append(200 * busy * index)
+    assert 0.5 < said / np.median(took) < 2.0
 
 
 def test_where_rates_speak_for_harm_the_figure_for_safety_is_that_of_an_equal_candidate():

@@ -92,13 +92,14 @@ class Evidence:
         )
 
 
-def guard(plain: TwoSided, self_normalised: TwoSided, *, guards_safe: bool = False) -> Sides:
+def guard(plain: TwoSided, self_normalised: TwoSided) -> Sides:
     """The evidence of a test and its guard: both must cross, so the lesser counts.
 
-    The bound holds where either test's assumptions do. `guards_safe`: for safety too, which takes longer.
+    The bounds hold where either test's assumptions do.
     """
-    safe = min(plain.safe_log_e, self_normalised.safe_log_e) if guards_safe else plain.safe_log_e
-    return Sides(min(plain.harm_log_e, self_normalised.harm_log_e), safe)
+    return Sides(
+        min(plain.harm_log_e, self_normalised.harm_log_e), min(plain.safe_log_e, self_normalised.safe_log_e)
+    )
 
 
 def widen(ratio: TwoSided, difference: TwoSided) -> Sides:
