@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from e2e.marked_traffic import Caller, MarkedTraffic, asking
 from e2e.objects import API_VERSION, condition, pool, variant, workload
 from e2e.providers.plain_http import PlainHttp, poll
@@ -167,20 +168,35 @@ def moving(
     *,
     callers: Sequence[Caller] = EVERYBODY,
     new_arguments: Sequence[str] = ("--base-ms=5",),
+    old_arguments: Sequence[str] = ("--base-ms=5",),
+    container: Mapping[str, Any] | None = None,
+    new_container: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
+    find_door: Callable[[], tuple[str, str]] | None = None,
     **spec: Any,
 ) -> Iterator[Move]:
-    """The workload on the old variant, asked by callers from before the move until its end."""
+    """The workload on the old variant, asked by callers from before the move until its end.
+
+    `container`, `new_container`: more of the container of both variants, and of the new one. `asked`: what
+    MarkedTraffic is to know more. `find_door`: address and host name of what callers ask once the workload is ready; else its Service.
+    """
+    if scene.cluster.provider != "sandbox":
+        pytest.skip("routers are asked for what they do from here, and only the sandbox's pods are reached here")
     (first, _), (second, _) = scene.nodes_with_l4(2)
     pools = f"old-{scene.namespace}", f"new-{scene.namespace}"
     old, new = variant("old"), variant("new")
-    new["container"]["args"] = list(new_arguments)
+    old["container"] |= {"args": list(old_arguments), **(container or {})}
+    new["container"] |= {"args": list(new_arguments), **(container or {}), **(new_container or {})}
     cheap, dear = pool(pools[0], first, "0.50"), pool(pools[1], second, "0.80")
     scene.apply(cheap, dear, workload(NAME, variants=[old], **spec))
     scene.wait("Ready", NAME)
     scene.apply(workload(NAME, variants=[old, new], **spec))  # what serves stays where it is
     with ExitStack() as stack:
-        http = stack.enter_context(scene.reach(NAME))
-        traffic = MarkedTraffic(http.url, callers)
+        if find_door is None:
+            traffic = MarkedTraffic(stack.enter_context(scene.reach(NAME)).url, callers, **(asked or {}))
+        else:
+            url, host = find_door()
+            traffic = MarkedTraffic(url, callers, host, **(asked or {}))
         move = Move(scene, pools, traffic)
         assert move.served_by() == "old"
         stack.enter_context(asking(traffic))
