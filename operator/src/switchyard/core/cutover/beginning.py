@@ -49,6 +49,8 @@ def validate(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
         return _wait_or_give_up(state, seen, tell(Reason.WaitingForPlan, message))
     refusal = find_refusal(facts, seen)
     if refusal is not None:
+        if refusal[0] == Reason.RouterUnknown and not is_overdue(state, seen):
+            return proceed(state, refusal[1])  # the first look is under way: nothing to tell anybody of
         return _wait_or_give_up(state, seen, Why(*refusal, "Warning"))
     chosen = replace(
         state,
