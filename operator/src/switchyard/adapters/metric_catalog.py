@@ -1,27 +1,15 @@
 """Every metric of the operator as data: collectors and the reference page are made from it.
 
-Labels are bounded by what users create (namespaces, names, pools, variants) and by enumerations; never a
+Labels are bounded by what users create (namespaces, names, pools, variants, segments, gates) and by
+enumerations; never a
 pod, a uid, a hash, a URL or a message. `stable` metrics keep name, labels and meaning for two minor
 releases after a notice; `alpha` ones may change in any release.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-Stability = Literal["stable", "alpha"]
-MetricType = Literal["counter", "gauge", "histogram"]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    name: str
-    type: MetricType
-    help: str
-    labels: tuple[str, ...] = ()
-    stability: Stability = "alpha"
-
+from switchyard.adapters.cutover_metric_catalog import CUTOVER_METRICS
+from switchyard.adapters.metric_spec import MetricSpec
 
 LOOP_BUCKETS_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -247,7 +235,7 @@ OBJECT_METRICS = (
     POOL_BACK_OFF,
     POOL_CONDITION,
 )
-ALL_METRICS = (*OPERATOR_METRICS, *OBJECT_METRICS)
+ALL_METRICS = (*OPERATOR_METRICS, *OBJECT_METRICS, *CUTOVER_METRICS)
 
 
 def render_reference() -> str:
@@ -260,7 +248,11 @@ def render_reference() -> str:
         "with the object that it describes. `stable`: name, labels and meaning stay for two minor releases",
         "after a notice in the changelog; `alpha`: may change in any release.",
     ]
-    for title, metrics in (("The operator", OPERATOR_METRICS), ("Workloads and pools", OBJECT_METRICS)):
+    for title, metrics in (
+        ("The operator", OPERATOR_METRICS),
+        ("Workloads and pools", OBJECT_METRICS),
+        ("Cutover plans", CUTOVER_METRICS),
+    ):
         lines += [
             "",
             f"## {title}",

@@ -11,6 +11,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from prometheus_client import (
@@ -21,12 +22,15 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from switchyard.adapters import metric_catalog as catalog
 from switchyard.adapters.audit import WatchAudit
-from switchyard.adapters.metric_catalog import MetricSpec
+from switchyard.adapters.cutover_metric_catalog import CUTOVER_METRICS
+from switchyard.adapters.cutover_metrics import CutoverCounters, plan_samples
+from switchyard.adapters.metric_spec import MetricSample, MetricSpec
 from switchyard.api import Duration
 from switchyard.engine.advisor import AdviceReport
 from switchyard.engine.ports import LoopReport
@@ -36,6 +40,7 @@ Statuses = Mapping[tuple[str, str, str], Mapping[str, Any]]  # kind, namespace, 
 _WORKLOAD_CONDITIONS = frozenset(
     {"Ready", "Placed", "ObjectivesMet", "WithinBudget", "Exposed", "SignalsAvailable"}
 )
+_FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
 _CONDITION_VALUES = {"True": 1.0, "False": 0.0}
 
 
@@ -47,6 +52,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._now_seconds = now_seconds
         self._last_report: LoopReport | None = None
+        self._cutovers = CutoverCounters()
         self.last_finished_at: float | None = None
         self.last_progress_at = now_seconds()
         self.missing: tuple[str, ...] = ()
@@ -86,6 +92,7 @@ class Metrics:
         for (kind, verb, result), count in report.writes.items():
             self._writes.labels(kind, verb, result).inc(count)
         self._failing.set(len(report.failures))
+        self._cutovers.follow(report.world)
         for decided, count in _count_decisions(report).items():
             self._decisions.labels(decided).inc(count)
 
@@ -125,8 +132,20 @@ class Metrics:
         return float("nan") if self.last_finished_at is None else self._now_seconds() - self.last_finished_at
 
     def statuses(self) -> Statuses:
-        """The status of every pool and workload as of the last pass, written or about to be."""
+        """The status of every pool, workload and plan as of the last pass, written or about to be."""
         return {} if self._last_report is None else statuses_of(self._last_report)
+
+    def object_samples(self) -> Iterator[MetricSample]:
+        """Every sample of an object, as of the last pass; ages grow on."""
+        report = self._last_report
+        if report is None:
+            return
+        statuses = self.statuses()
+        yield from object_samples(statuses)
+        yield from self._cutovers.samples()
+        now = report.world.now + timedelta(seconds=self.loop_age_seconds())
+        for plan in report.world.plans:
+            yield from plan_samples(plan, statuses["CutoverPlan", *plan.key], now)
 
     def render(self) -> bytes:
         """The exposition in the Prometheus text format."""
@@ -143,7 +162,12 @@ def statuses_of(report: LoopReport) -> Statuses:
     """Each object's status: the decided one where it changes, else the stored one."""
     world = report.world
     stored: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-    for kind, items in (("AcceleratorPool", world.pools), ("InferenceWorkload", world.workloads)):
+    kinds = (
+        ("AcceleratorPool", world.pools),
+        ("InferenceWorkload", world.workloads),
+        ("CutoverPlan", world.plans),
+    )
+    for kind, items in kinds:
         for item in items:
             status: Any = item.status
             plain = status if isinstance(status, Mapping) else status.model_dump(mode="json", by_alias=True)
@@ -155,18 +179,16 @@ def statuses_of(report: LoopReport) -> Statuses:
     return stored
 
 
-def object_samples(statuses: Statuses) -> Iterator[tuple[MetricSpec, tuple[str, ...], float]]:
-    """Every per-object sample in the statuses: metric, label values, value."""
+def object_samples(statuses: Statuses) -> Iterator[MetricSample]:
+    """Every sample of pools and workloads in the statuses: metric, label values, value."""
     for (kind, namespace, name), status in statuses.items():
         if kind == "AcceleratorPool":
             yield from _pool_samples(name, status)
-        else:
+        elif kind == "InferenceWorkload":
             yield from _workload_samples((namespace, name), status)
 
 
-def _pool_samples(
-    name: str, status: Mapping[str, Any]
-) -> Iterator[tuple[MetricSpec, tuple[str, ...], float]]:
+def _pool_samples(name: str, status: Mapping[str, Any]) -> Iterator[MetricSample]:
     for state, count in (status.get("devices") or {}).items():
         if count is not None:
             yield catalog.POOL_DEVICES, (name, state), float(count)
@@ -182,9 +204,7 @@ def _pool_samples(
         yield catalog.POOL_CONDITION, (name, condition), value
 
 
-def _workload_samples(
-    key: tuple[str, str], status: Mapping[str, Any]
-) -> Iterator[tuple[MetricSpec, tuple[str, ...], float]]:
+def _workload_samples(key: tuple[str, str], status: Mapping[str, Any]) -> Iterator[MetricSample]:
     placements = status.get("placements") or ()
     if status.get("costPerHour") is not None:
         yield catalog.WORKLOAD_COST, key, float(status["costPerHour"])
@@ -230,12 +250,12 @@ def _count_decisions(report: LoopReport) -> Tally[str]:
 class _ObjectCollector(Collector):
     metrics: Metrics
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        families = {
-            spec: GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
-            for spec in catalog.OBJECT_METRICS
+    def collect(self) -> Iterable[Metric]:
+        families: dict[MetricSpec, CounterMetricFamily | GaugeMetricFamily] = {
+            spec: _FAMILIES[spec.type](spec.name, spec.help, labels=spec.labels)
+            for spec in (*catalog.OBJECT_METRICS, *CUTOVER_METRICS)
         }
-        for spec, labels, value in object_samples(self.metrics.statuses()):
+        for spec, labels, value in self.metrics.object_samples():
             families[spec].add_metric(labels, value)
         return families.values()
 
