@@ -43,10 +43,15 @@ def by_istio(**fields: Any) -> dict[str, Any]:
     return workload(exposure={"istio": {"hosts": ["chat.example.com"], **fields}})
 
 
+def auto(**terms: Any) -> dict[str, Any]:
+    return workload(placement={"migration": "auto", "cutover": terms})
+
+
 def capacity(**fields: Any) -> dict[str, Any]:
     return pool(capacity=fields)
 
 
+_TERMS = "spec.placement.cutover"
 ENGINE = {"iteration": "6ms", "perSequence": "60us", "perPrefillToken": "85us", "maxBatch": 256}
 LINEAR = {
     "decodeAlpha": "20ms",
@@ -191,7 +196,27 @@ BAD = {
         workload(scaling={"scaleDownDelay": "25h"}),
         "spec.scaling.scaleDownDelay",
     ),
-    "a move by itself": (workload(placement={"migration": "auto"}), "spec.placement.migration"),
+    "a move by whim": (workload(placement={"migration": "always"}), "spec.placement.migration"),
+    "a mix that moves by itself": (
+        workload(placement={"migration": "auto", "mode": "mixed"}),
+        "spec.placement.migration",
+    ),
+    "terms of plans that nobody makes": (
+        workload(placement={"migration": "propose", "cutover": {"approvals": ["canary"]}}),
+        "spec.placement.cutover",
+    ),
+    "a window of nothing": (auto(windows=[{"start": "09:00", "end": "09:00"}]), f"{_TERMS}.windows[0].end"),
+    "a plan that must be done at once": (auto(budget={"deadline": "1s"}), f"{_TERMS}.budget.deadline"),
+    "an approval of a segment": (auto(approvals=["segment:all"]), f"{_TERMS}.approvals[0]"),
+    "a tolerance that goes with json": (
+        auto(parity={"comparator": "text", "numericTolerance": "0.1"}),
+        f"{_TERMS}.parity.comparator",
+    ),
+    "labels of texts": (auto(parity={"comparator": "text", "k": 3}), f"{_TERMS}.parity.k"),
+    "a pointer into tokens": (
+        auto(parity={"comparator": "tokens", "pointer": "/text"}),
+        f"{_TERMS}.parity.pointer",
+    ),
     "a placement that settles after days": (
         workload(placement={"stabilisation": "25h"}),
         "spec.placement.stabilisation",
@@ -360,6 +385,13 @@ BAD = {
 }
 
 GOOD = {
+    "a workload that moves by itself": workload(placement={"migration": "auto"}),
+    "one that does so within limits": auto(
+        windows=[{"start": "22:00", "end": "05:00", "timeZone": "Europe/Berlin"}],
+        budget={"maxDualRunCost": "20", "deadline": "48h"},
+        approvals=["canary", "promote"],
+        parity={"comparator": "json", "ignoredPaths": ["/id"]},
+    ),
     "the smallest workload": workload(),
     "the smallest pool": pool(),
     "a daily batch": workload(demand={"requestsPerDay": 5, "deadline": "24h"}),

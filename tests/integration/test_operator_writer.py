@@ -12,7 +12,7 @@ from switchyard.adapters.connection import Answer, refusal_of
 from switchyard.adapters.events import EventRecorder
 from switchyard.adapters.observed import Entry
 from switchyard.core.decisions import Apply, Delete, FinalizerWrite, StatusWrite
-from switchyard.core.world import Child, Meta
+from switchyard.core.world import Child, Meta, Plan
 from switchyard.engine.ports import Conflict, Denied, Failed, Written
 
 from .operator_fakes import META, FakeApi, memory_with, run
@@ -147,6 +147,41 @@ def test_a_status_is_replaced_whole_and_locked_to_the_version_that_was_looked_at
 def test_a_status_of_an_object_that_is_gone_is_dropped() -> None:
     write = StatusWrite("InferenceWorkload", META, {})
     assert run(writer(FakeApi()).write_status(write)) == Conflict("gone")
+
+
+PLAN = {
+    "apiVersion": "switchyard.dev/v1alpha1",
+    "kind": "CutoverPlan",
+    "metadata": {"name": "chat-to-b", "namespace": "shop", "labels": MANAGED, "ownerReferences": OURS},
+    "spec": {"workloadRef": {"name": "chat"}, "target": {"variant": "b", "pool": "new"}},
+}
+PLANS_PATH = "/apis/switchyard.dev/v1alpha1/namespaces/shop/cutoverplans"
+CREATION = Apply(("CutoverPlan", "shop", "chat-to-b"), PLAN, is_new=True)
+
+
+def test_a_plan_is_made_by_one_request_and_known_at_once() -> None:
+    api = FakeApi()
+    result = run(writer(api).apply(CREATION))
+    assert isinstance(result, Written)
+    assert isinstance(result.observed, Plan)
+    assert result.observed.spec.target.pool == "new"
+    method, where, query, body = last(api)
+    assert (method, where, query) == ("POST", PLANS_PATH, {"fieldManager": "switchyard-placement"})
+    assert body == PLAN
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_a_plan_that_is_there_is_left_as_it_is_whatever_the_watch_shows(*, is_shown: bool) -> None:
+    api = FakeApi(refuse=lambda method, p: Answer(409, {"message": "exists"}))
+    shown = [Entry("shop", "chat-to-b", "plan-uid", "1", None)] if is_shown else []
+    assert run(writer(api, cutoverplans=shown).apply(CREATION)) == Conflict("exists")
+    assert [method for method, *_ in api.requests] == ["POST"]
+
+
+def test_a_plan_that_nobody_may_make_is_a_refusal() -> None:
+    api = FakeApi(refuse=lambda method, p: Answer(403, {"message": "no right"}))
+    assert isinstance(run(writer(api).apply(CREATION)), Denied)
 
 
 def test_finalizers_are_replaced_whole_and_locked_to_the_version_that_was_looked_at() -> None:

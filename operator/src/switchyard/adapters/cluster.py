@@ -113,6 +113,8 @@ class KubernetesWriter:
         body = apply.body
         resource = BY_KIND[str(body["kind"])]
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        if apply.is_new:
+            return await self._create(resource, apply)
         uid = self.memory.uid_of(resource.plural, namespace, name)
         if uid:
             return _result(await self._send(resource, apply, uid), project_child)
@@ -130,6 +132,18 @@ class KubernetesWriter:
         if holder := find_holder(found.body):
             return Conflict(f"the traffic of {resource.kind} {namespace}/{name} is held by {holder}")
         return _result(await self._send(resource, apply, found.body["metadata"]["uid"]), project_child)
+
+    async def _create(self, resource: Resource, apply: Apply) -> WriteResult:
+        """Make the object; one of that name is left as it is, and the watch will show it."""
+        answer = await self.connection.request(
+            "POST",
+            resource.path(apply.body["metadata"]["namespace"]),
+            query={"fieldManager": apply.manager},
+            body=apply.body,
+        )
+        if isinstance(answer, Answer) and answer.status == 409:
+            return Conflict(answer.message)
+        return _result(answer, _PROJECTIONS.get(resource.kind, project_child))
 
     async def _send(self, resource: Resource, apply: Apply, uid: str = "") -> Answer | Failed:
         metadata = apply.body["metadata"]

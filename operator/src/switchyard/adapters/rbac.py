@@ -87,7 +87,10 @@ ROUTING_NAMESPACE_RULES = (
 
 _PLAN_RULES = (
     PolicyRule(
-        (GROUP,), ("cutoverplans",), ("list", "watch", "patch"), "moves; the patch is for a finalizer"
+        (GROUP,),
+        ("cutoverplans",),
+        ("list", "watch", "create", "patch", "delete"),
+        "moves; those of migration: auto are made here and deleted once old; the patch is for a finalizer",
     ),
     PolicyRule((GROUP,), ("cutoverplans/status",), ("patch",), "how far a move is; never its spec"),
 )

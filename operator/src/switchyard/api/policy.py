@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from switchyard.api import cutover_limits
 from switchyard.api.base import ApiModel
+from switchyard.api.cutover_gates import ParityGate
 from switchyard.api.demand import LatencyObjective
 from switchyard.api.pool import CapacityType, Family, Maturity, Words
-from switchyard.api.schema_marks import SET, map_by, rule, rules, within
+from switchyard.api.schema_marks import ATOMIC, SET, map_by, rule, rules, within
 from switchyard.api.values import CatalogName, Duration, LabelValue, Money
 
 _YEAR_SECONDS = 8760 * 3600.0
@@ -141,6 +143,36 @@ class Scaling(ApiModel):
     )
 
 
+class CutoverPolicy(ApiModel):
+    """What is asked of the plans that the operator makes, beside their target and the usual gates."""
+
+    windows: Annotated[tuple[cutover_limits.Window, ...], Field(max_length=16, json_schema_extra=ATOMIC)] = (
+        Field(
+            default=(),
+            description="When they may move traffic. Default: at any time.",
+            examples=[[{"start": "09:00", "end": "16:00"}]],
+        )
+    )
+    budget: cutover_limits.Budget | None = Field(
+        default=None,
+        description="What each may cost, and how long it may take. Default: no limit.",
+        examples=[{"maxDualRunCost": "250.00"}],
+    )
+    approvals: Annotated[
+        tuple[Literal["shadow", "canary", "promote"], ...], Field(max_length=3, json_schema_extra=SET)
+    ] = Field(
+        default=(),
+        description="Stages of them that wait for a person: shadow, canary, promote. Default: none.",
+        examples=[["canary"]],
+    )
+    parity: ParityGate | None = Field(
+        default=None,
+        description="Holds the new place's answers to those of the old one. Default: answers are not "
+        "compared.",
+        examples=[{"comparator": "tokens"}],
+    )
+
+
 class PlacementPolicy(ApiModel):
     """On how many pools at once, and when a better place is worth a change."""
 
@@ -152,6 +184,16 @@ class PlacementPolicy(ApiModel):
                 ".stabilisation",
             ),
             rule(within("horizon", "1m", "8760h"), "give a horizon of 1m to 8760h", ".horizon"),
+            rule(
+                "self.migration != 'auto' || self.mode == 'single'",
+                "migration: auto needs mode: single, as only what one track serves can be moved",
+                ".migration",
+            ),
+            rule(
+                "!has(self.cutover) || self.migration == 'auto'",
+                "cutover goes with migration: auto",
+                ".cutover",
+            ),
         )
     )
 
@@ -161,11 +203,17 @@ class PlacementPolicy(ApiModel):
         "spread over all replicas.",
         examples=["mixed"],
     )
-    migration: Literal["manual", "propose"] = Field(
+    migration: Literal["manual", "propose", "auto"] = Field(
         default="propose",
         description="What happens when another place would be better for a workload that serves: propose "
-        "(status.recommendation shows it) or manual (nothing). It never moves by itself.",
-        examples=["manual"],
+        "(status.recommendation shows it), auto (the operator makes a CutoverPlan of it as well, which moves "
+        "it by evidence), or manual (nothing).",
+        examples=["auto"],
+    )
+    cutover: CutoverPolicy | None = Field(
+        default=None,
+        description="For migration: auto: what is asked of the plans. Default: nothing but the usual gates.",
+        examples=[{"windows": [{"start": "09:00", "end": "16:00"}]}],
     )
     min_saving_percent: Percent = Field(
         default=10,

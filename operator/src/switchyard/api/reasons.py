@@ -154,6 +154,10 @@ class Reason(StrEnum):
         "RecommendationReady",
         "Another placement has been cheaper for long enough, and repays the change; see recommendation.",
     )
+    CutoverProposed = (
+        "CutoverProposed",
+        "A CutoverPlan is made that moves the workload to the recommended place, as migration: auto asks.",
+    )
 
     # of a pool
     SpotInterruption = (

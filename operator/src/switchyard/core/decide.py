@@ -23,6 +23,7 @@ from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pose import Circumstances, pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
 from switchyard.core.plans import Cutovers, PlanTable, decide_plans
+from switchyard.core.proposals import find_surplus, propose, report_failed
 from switchyard.core.readings import Readings, read_world
 from switchyard.core.reports import report_broken, report_pool, report_unreadable
 from switchyard.core.rollout import roll_out
@@ -38,13 +39,17 @@ _READ_NOTHING = Cutovers()
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What all workloads of a pass share. `moments`: when time alone may change something of one."""
+    """What all workloads of a pass share.
+
+    `moments`: when time alone may change something of one; `recommended`: what each is told of better places.
+    """
 
     world: World
     readings: Readings
     leftover: Leftover
     names: NameRegister
     moments: list[datetime | None] = field(default_factory=list)
+    recommended: dict[Key, RecommendationPlan] = field(default_factory=dict)
 
 
 def decide(
@@ -73,8 +78,11 @@ def decide(
         objects += _guarded(workload, "InferenceWorkload", world, broken, decide_one)
     table = PlanTable(world, readings, turn.leftover, seats, states, broken)
     passes = decide_plans(table, cutovers)
-    objects += [each.decision for each in passes]
+    surplus = find_surplus(table) if cutovers.carry_on is not None else {}
+    objects += [surplus.get((each.decision.namespace, each.decision.name), each.decision) for each in passes]
     turn.moments.extend(each.recheck_at for each in passes)
+    if cutovers.carry_on is not None:
+        objects += _propose_all(table, turn)
     objects += [report_unreadable(each, world.now) for each in world.unreadable]
     return Decisions(
         tuple(each for each in objects if not each.is_empty),
@@ -129,6 +137,20 @@ def _guarded(
     return [report_broken(subject, kind, problem or "it could not be read", world.now)]
 
 
+def _propose_all(table: PlanTable, turn: _Turn) -> list[ObjectDecision]:
+    """The plans to make; a workload whose plan can't be drafted stops nobody else's."""
+    made: list[ObjectDecision | None] = []
+    for key, recommended in turn.recommended.items():
+        seat = table.seats[key]
+        try:
+            plan, until = propose(seat, recommended, table)
+        except Exception as error:  # noqa: BLE001  (one workload must not stop the others)
+            plan, until = report_failed(seat.workload, f"{type(error).__name__}: {error}"), None
+        made.append(plan)
+        turn.moments.append(until)
+    return [each for each in made if each is not None]
+
+
 def _decide_pool(pool: Pool, world: World, readings: Readings, solution: Solution) -> ObjectDecision:
     name = pool.meta.name
     placed = {
@@ -162,6 +184,7 @@ def _decide_workload(seat: Seat, turn: _Turn) -> ObjectDecision:
     if seat.sizing is not None:
         turn.moments.append(seat.sizing.plan.recheck_at)
     turn.moments.extend((demand.recheck_at, recommendation.recheck_at))
+    turn.recommended[key] = recommendation
     return roll_out(
         Scene(
             workload=seat.workload,

@@ -17,12 +17,14 @@ class Apply:
     """Server-side apply `body` (whole intent of one field manager) for `owner`.
 
     `resource_version`: of the object that this was decided on, where it must be no other; else empty.
+    `is_new`: made only where nothing has the name; from then on it is the users'.
     """
 
     owner: tuple[str, str, str]  # kind, namespace, name
     body: Mapping[str, Any]
     manager: str = PLACEMENT
     resource_version: str = ""
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def decide_plans(table: PlanTable, cutovers: Cutovers) -> list[PlanPass]:
             try:
                 leader = leading.get(plan.workload_key)
                 other = leader[0].meta.name if leader is not None and leader[0].key != plan.key else ""
-                outlook = replace(_look_out(plan, table), other_plan=other)
+                outlook = replace(look_out(plan, table), other_plan=other)
                 found.append(cutovers.carry_on(plan, table.states[plan.key], outlook))
                 continue
             except Exception as error:  # noqa: BLE001  (one plan that cannot be decided on must not stop the others)
@@ -69,7 +69,8 @@ def decide_plans(table: PlanTable, cutovers: Cutovers) -> list[PlanPass]:
     return found
 
 
-def _look_out(plan: Plan, table: PlanTable) -> Outlook:
+def look_out(plan: Plan, table: PlanTable) -> Outlook:
+    """What a plan that stands alone is shown; the table has the state of it."""
     world, key = table.world, plan.workload_key
     seat = table.seats.get(key)
     sides = None

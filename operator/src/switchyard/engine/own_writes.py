@@ -22,6 +22,7 @@ from switchyard.engine.ports import ObjectKey, Observed
 FORGET_AFTER_SECONDS = 10.0
 
 _T = TypeVar("_T", Pool, Workload, Plan, Unreadable, Child)
+_Doomed = TypeVar("_Doomed", Plan, Child)
 
 
 def kind_of(observed: Observed) -> str:
@@ -96,7 +97,7 @@ class OwnWrites:
             world,
             pools=self._merge(world.pools, Pool),
             workloads=self._merge(world.workloads, Workload),
-            plans=self._merge(world.plans, Plan),
+            plans=self._mark_deleted(self._merge(world.plans, Plan)),
             unreadable=self._merge(world.unreadable, Unreadable),
             children=self._mark_deleted(self._merge(world.children, Child)),
         )
@@ -104,8 +105,9 @@ class OwnWrites:
     def _forget(self, now_seconds: float) -> None:
         for key, pending in list(self._written.items()):
             shown = self._seen.get(key, "")
-            # an object of ours that the watch has not shown at all is new; users' objects are gone
-            awaited = shown in pending.older_versions and (shown != "" or isinstance(pending.observed, Child))
+            # what we may make and the watch has not shown at all is new; users' objects are gone
+            may_be_new = isinstance(pending.observed, Child | Plan)
+            awaited = shown in pending.older_versions and (shown != "" or may_be_new)
             if not awaited or now_seconds >= pending.expires_at:
                 del self._written[key]
         self._deleted = {uid: at for uid, at in self._deleted.items() if now_seconds < at}
@@ -118,12 +120,12 @@ class OwnWrites:
         merged.update(ours)
         return tuple(sorted(merged.values(), key=_by_name))
 
-    def _mark_deleted(self, children: Iterable[Child]) -> tuple[Child, ...]:
+    def _mark_deleted(self, shown: Iterable[_Doomed]) -> tuple[_Doomed, ...]:
         return tuple(
-            replace(child, meta=replace(child.meta, is_deleting=True))
-            if child.meta.uid in self._deleted
-            else child
-            for child in children
+            replace(each, meta=replace(each.meta, is_deleting=True))
+            if each.meta.uid in self._deleted
+            else each
+            for each in shown
         )
 
 

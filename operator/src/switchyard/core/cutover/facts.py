@@ -8,8 +8,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from switchyard.api.cutover import CutoverPlanSpec, Window
+from switchyard.api.cutover import CutoverPlanSpec
 from switchyard.api.cutover_gates import ErrorsGate, Gate, LatencyGate, Margin, ParityGate, StabilityGate
+from switchyard.api.cutover_limits import Window
 from switchyard.api.cutover_traffic import (
     REST_SEGMENT,
     Segment,
