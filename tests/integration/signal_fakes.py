@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,30 @@ async def serving(answer: Answer) -> AsyncIterator[int]:
     await site.start()
     try:
         yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving_pods(pages: Mapping[str, str | int]) -> AsyncIterator[int]:
+    """The port at which each of these loopback addresses serves its page, or answers with that status."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        page = pages[request.transport.get_extra_info("sockname")[0]]
+        return web.Response(text=page) if isinstance(page, str) else web.Response(status=page)
+
+    app = web.Application()
+    app.router.add_get("/metrics", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.05)
+    await runner.setup()
+    first, *others = pages
+    await web.TCPSite(runner, first, 0).start()
+    port = runner.addresses[0][1]
+    for address in others:
+        await web.TCPSite(runner, address, port).start()
+    try:
+        yield port
     finally:
         await runner.cleanup()
 

@@ -37,6 +37,7 @@ from switchyard.adapters.resources import PLANS, POOLS, WATCHED, WORKLOADS
 from switchyard.adapters.route_kinds import KindsChanged, RouteKinds
 from switchyard.adapters.routing.ways import Ways
 from switchyard.adapters.signals.collector import SignalCollector
+from switchyard.adapters.signals.evidence import EvidenceReader
 from switchyard.api import GROUP, VERSION
 from switchyard.core.advise import advise
 from switchyard.core.cutover.weighing import weigh
@@ -121,7 +122,13 @@ class Operator:
             connection, options.namespace or connection.default_namespace, settings.router.build_form()
         )
         routers = self.ways.build()
-        self.sights = SightObserver(routers, self.clock, wake=self.debounce.trigger, may_act=self._may_act)
+        self.sights = SightObserver(
+            routers,
+            self.clock,
+            wake=self.debounce.trigger,
+            may_act=self._may_act,
+            metrics=EvidenceReader(self.reader.snapshot, settings, self.clock),
+        )
         self.traffic = TrafficDesk(
             routers, wake=self.debounce.trigger, may_act=self._may_act, noticed=self.sights.look_soon
         )

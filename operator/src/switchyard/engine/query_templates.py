@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-PLACEHOLDERS = ("namespace", "workload", "service", "window")
+PLACEHOLDERS = ("namespace", "workload", "service", "track", "window")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _PLACEHOLDER = re.compile(r"\{\s*([a-zA-Z_]\w*)\s*\}")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
@@ -39,9 +39,10 @@ def judge_template(query: str) -> None:
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         raise TemplateProblem(f"no such placeholder: {{{unknown[0]}}}; there are {known}")
-    if "namespace" not in names or not names & {"workload", "service"}:
+    if "namespace" not in names or not names & {"workload", "service", "track"}:
         raise TemplateProblem(
-            "the query must tell workloads apart: use {namespace} and {workload} or {service} in label values"
+            "the query must tell workloads apart: use {namespace}, and {workload}, {service} or {track}, "
+            "in label values"
         )
     for piece in _split(query):
         if piece.is_string:
@@ -59,9 +60,16 @@ def judge_template(query: str) -> None:
             )
 
 
-def fill_template(query: str, *, namespace: str, workload: str, service: str, window_seconds: float) -> str:
-    """The query for one workload. Raises TemplateProblem for a name that Kubernetes would not take."""
-    values = {"namespace": namespace, "workload": workload, "service": service}
+def fill_template(
+    query: str, *, namespace: str, workload: str, service: str, window_seconds: float, track: str = ""
+) -> str:
+    """The query for one workload, or with `track` for one of its tracks.
+
+    Raises TemplateProblem for a name that Kubernetes would not take, and for a track that there is none.
+    """
+    if not track and any(match.group(1) == "track" for match in _PLACEHOLDER.finditer(query)):
+        raise TemplateProblem("{track} stands for a cutover's candidate; for demand use {service}")
+    values = {"namespace": namespace, "workload": workload, "service": service, "track": track}
     window = format_window(window_seconds)
     return "".join(
         _fill_string(piece, values) if piece.is_string else piece.text.replace("{window}", window)

@@ -91,6 +91,13 @@ def list_metrics(answers: Answers, bounds: Bounds) -> frozenset[str]:
     return frozenset((*counters, *(f"{name}_bucket" for name in histograms)))
 
 
+def find_edges(answers: Answers, bounds: Bounds) -> tuple[str, ...]:
+    """How the edges of the bounds may be written in the label le, with that of all."""
+    edges = {round(seconds / answers.scale, 9) for _, seconds in bounds.values()}
+    written = {text for edge in edges for text in (f"{edge:g}", f"{edge!r}", f"{edge:.1f}")}
+    return ("+Inf", *sorted(text for text in written if float(text) in edges))
+
+
 def read_counts(answers: Answers, points: Points, bounds: Bounds) -> LifeCounts:
     """What the samples of one life say. Raises CountProblem.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ import aiohttp
 
 from switchyard.adapters.signals.bounded_http import Bounds, NoAnswer, fetch_json, open_session
 from switchyard.engine.settings import MetricSource
+from switchyard.engine.signals import STALE_SECONDS
 
 BOUNDS = Bounds(timeout_seconds=10.0, most_bytes=16 * 1024 * 1024)
 MOST_SERIES = 20_000
@@ -79,6 +80,18 @@ def _read_vector(document: Mapping[str, Any]) -> list[Series]:
         ]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise NoAnswer("an answer that is no instant vector") from error
+
+
+def read_single(series: Sequence[Series], now: datetime) -> float:
+    """The value of the only series. Raises NoAnswer where there is none, or not one alone."""
+    if len(series) != 1:
+        raise NoAnswer(f"{len(series)} series where one is wanted" if series else "an empty answer")
+    value = series[0].value
+    if not is_usable(value):
+        raise NoAnswer(f"the value {value}")
+    if now.timestamp() - series[0].at_seconds > STALE_SECONDS:
+        raise NoAnswer(f"a sample older than {STALE_SECONDS:.0f} s")
+    return value
 
 
 def is_usable(value: float) -> bool:

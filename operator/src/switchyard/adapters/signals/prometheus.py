@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from switchyard.adapters.signals.bounded_http import Bounds, NoAnswer
-from switchyard.adapters.signals.instant_query import BOUNDS, Asker, Series, is_usable, open_asker
+from switchyard.adapters.signals.instant_query import (
+    BOUNDS,
+    Asker,
+    Series,
+    is_usable,
+    open_asker,
+    read_single,
+)
 from switchyard.adapters.signals.pod_tables import PodKey, PodTables, ask_pods
 from switchyard.adapters.signals.proxies import measure_services
 from switchyard.catalog.signal_presets import SignalPreset
@@ -145,7 +152,7 @@ class PrometheusSource:
                 service=name,
                 window_seconds=want.signal.window_seconds,
             )
-            rate = _read_single(await asker.ask(query), asker.now)
+            rate = _read_rate(await asker.ask(query), asker.now)
         except (NoAnswer, TemplateProblem) as problem:
             return self._name_source(Measured(problem=f"template {template.name}: {problem}"))
         return Measured(Figures(requests_per_second=rate * _PER_SECOND[template.unit]))
@@ -184,15 +191,11 @@ def _sample(preset: SignalPreset, tables: PodTables, want: Want, now: datetime) 
     return tuple(found)
 
 
-def _read_single(series: Sequence[Series], now: datetime) -> float:
+def _read_rate(series: Sequence[Series], now: datetime) -> float:
     """The value of the only series. Raises NoAnswer when it can't be taken for the demand."""
-    if len(series) != 1:
-        raise NoAnswer(f"{len(series)} series where one is wanted" if series else "an empty answer")
-    value = series[0].value
-    if not is_usable(value) or value < 0:
+    value = read_single(series, now)
+    if value < 0:
         raise NoAnswer(f"the value {value}")
-    if now.timestamp() - series[0].at_seconds > STALE_SECONDS:
-        raise NoAnswer(f"a sample older than {STALE_SECONDS:.0f} s")
     return value
 
 

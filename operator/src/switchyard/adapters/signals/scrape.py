@@ -107,7 +107,7 @@ class PodScraper:
         async def ask(pod: PodRef) -> dict[str, float] | NoAnswer:
             try:
                 async with free:
-                    page = await fetch_text(session, _url(pod, preset), self.bounds)
+                    page = await fetch_text(session, build_page_url(pod, preset), self.bounds)
                 return _read_page(page, preset, now)
             except NoAnswer as problem:
                 return problem
@@ -234,7 +234,8 @@ def _read_page(page: str, preset: SignalPreset, now: datetime) -> dict[str, floa
     return values
 
 
-def _url(pod: PodRef, preset: SignalPreset) -> str:
+def build_page_url(pod: PodRef, preset: SignalPreset) -> str:
+    """Where a pod's page is. Raises NoAnswer for an address that is never asked."""
     try:
         address = ipaddress.ip_address(pod.address)
     except ValueError:

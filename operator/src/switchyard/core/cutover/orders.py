@@ -72,6 +72,7 @@ class TrackWatch:
     bounds: Mapping[str, tuple[Metric, float]] = field(default_factory=dict)
     source: str = ""
     preset: str = ""
+    stale_seconds: float = 90.0  # a count that is older is none
 
 
 @dataclass(frozen=True, slots=True)

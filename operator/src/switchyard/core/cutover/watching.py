@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from switchyard.api import InferenceWorkloadSpec
 from switchyard.catalog.signal_presets import load_signal_presets
-from switchyard.core.cutover.evidence import counts_by_track
+from switchyard.core.cutover.evidence import BLIND_INTERVALS, counts_by_track
 from switchyard.core.cutover.judging import find_stage
 from switchyard.core.cutover.orders import EvidenceWatch, SignalQuery, TrackWatch
 from switchyard.core.cutover.tally import find_bounds
@@ -49,6 +49,7 @@ def _find_counts(
         bounds=find_bounds(facts, stage),
         source=source,
         preset=preset,
+        stale_seconds=BLIND_INTERVALS * facts.interval_seconds,
     )
 
 

@@ -51,6 +51,11 @@ class ServerMetrics:
         self.inter_token = histogram(
             "vllm:inter_token_latency_seconds", "From one token to the next.", _INTER_TOKEN_SECONDS
         )
+        self.request_token_time = histogram(
+            "vllm:request_time_per_output_token_seconds",
+            "From one token to the next, on average over an answer.",
+            _INTER_TOKEN_SECONDS,
+        )
         self.request_prompt_tokens = histogram(
             "vllm:request_prompt_tokens", "Tokens read for a request.", _TOKENS
         )
@@ -90,6 +95,8 @@ class ServerMetrics:
         self.request_prompt_tokens.observe(prompt)
         self.request_generation_tokens.observe(generated)
         self.generation_tokens.inc(generated)
+        if generated > 1:
+            self.request_token_time.observe(decode_seconds / (generated - 1))
         for _ in range(generated - 1):
             self.inter_token.observe(decode_seconds / (generated - 1))
 
