@@ -82,6 +82,23 @@ def test_the_head_says_why_where_the_phase_does_not(phase: str, machine: dict[st
     assert shown.splitlines()[0] == f"chat-to-neuron: chat, -> neuron: {head}"
 
 
+@pytest.mark.parametrize(
+    ("phase", "weight", "gone", "stays"),
+    [
+        ("Completed", 100, "baseline   gpu on l4, gone", "candidate  neuron on inf2, 1 of 1 ready"),
+        ("RolledBack", 0, "candidate  neuron on inf2, gone", "baseline   gpu on l4, 2 of 2 ready"),
+    ],
+)
+def test_of_a_plan_that_has_ended_one_side_is_gone_and_no_path_confirms_anything(
+    phase: str, weight: int, gone: str, stays: str
+) -> None:
+    segments = [{"name": "all", "state": "Candidate", "weight": weight}]
+    shown = render(plan({**SIDES, **in_phase(phase, segments=segments)}))
+    assert gone in shown
+    assert stays in shown
+    assert "confirmed" not in shown
+
+
 def test_a_plan_that_nobody_has_seen() -> None:
     assert (
         render(plan({"observedGeneration": -1}))

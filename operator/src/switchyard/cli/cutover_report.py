@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from switchyard.cli.columns import format_columns
 from switchyard.cli.cutover_plan import Plan, find_eta_seconds, list_waiting
@@ -91,6 +91,16 @@ def find_place(plan: Plan) -> str:
     status = plan.status
     step = f" (step {status.step})" if status.step else ""
     return f"{status.segment} at {status.weight or 0} %{step}" if status.segment else ""
+
+
+def find_gone(plan: Plan) -> Literal["", "baseline", "candidate"]:
+    """The side that the end of the plan took away; empty where both run."""
+    if plan.phase == "Completed":
+        return "baseline"
+    is_back = plan.phase in {"RolledBack", "Aborted"} and not any(
+        each.weight for each in plan.status.segments
+    )
+    return "candidate" if is_back else ""
 
 
 def find_shadow_percent(plan: Plan) -> int:

@@ -13,6 +13,7 @@ from rich.tree import Tree
 from switchyard.api.cutover_status import CostStatus, GateStatus, SegmentStatus, SideStatus
 from switchyard.cli.cutover_plan import Plan, list_waiting
 from switchyard.cli.cutover_report import (
+    find_gone,
     find_place,
     find_pool,
     find_shadow_percent,
@@ -40,12 +41,15 @@ def build_tree(plan: Plan, *, is_ascii: bool = False, is_short: bool = False, no
         tree.add(Text("is being deleted: all traffic returns to the baseline first", style="yellow"))
     if plan.spec.suspend:
         tree.add(Text("suspended (spec.suspend)", style="yellow"))
-    _add_sides(tree, status.baseline, status.candidate)
+    gone = find_gone(plan)
+    for name, side in (("baseline ", status.baseline), ("candidate", status.candidate)):
+        if side is not None:
+            tree.add(_describe_side(name, side, is_gone=name.strip() == gone))
     if status.segments:
         branch = tree.add(Text("segments, share on the candidate"))
         width = max(len(each.name) for each in status.segments)
         for segment in status.segments:
-            branch.add(_segment(segment, width, blocks))
+            branch.add(_segment(segment, width, blocks, is_over=bool(gone)))
     if shadow := find_shadow_percent(plan):
         tree.add(Text(f"copies: {shadow} % of the requests, users are not served by them"))
     if status.gates:
@@ -85,17 +89,18 @@ def _side(side: SideStatus) -> str:
     return f"{side.variant} on {side.pool}"
 
 
-def _add_sides(tree: Tree, baseline: SideStatus | None, candidate: SideStatus | None) -> None:
-    sides = [("baseline ", baseline), ("candidate", candidate)]
-    for name, side in sides:
-        if side is not None:
-            ready = f"{side.ready} of {side.replicas} ready"
-            tree.add(Text(f"{name}  {_side(side)}, {ready}, {format_money(Decimal(side.cost_per_hour))}/h"))
+def _describe_side(name: str, side: SideStatus, *, is_gone: bool) -> Text:
+    if is_gone:
+        return Text(f"{name}  {_side(side)}, gone")
+    ready = f"{side.ready} of {side.replicas} ready"
+    return Text(f"{name}  {_side(side)}, {ready}, {format_money(Decimal(side.cost_per_hour))}/h")
 
 
-def _segment(segment: SegmentStatus, width: int, blocks: tuple[str, str]) -> Text:
+def _segment(segment: SegmentStatus, width: int, blocks: tuple[str, str], *, is_over: bool) -> Text:
     line = Text(f"{segment.name:<{width}}  {_bar(segment.weight, blocks)} {segment.weight:>3} %")
     line.append(f"  {segment.state}")
+    if is_over:
+        return line  # no path is left that could say anything
     if segment.observed_weight is None:
         line.append(", not confirmed by the path yet" if segment.weight else "")
     elif segment.observed_weight != segment.weight:

@@ -49,6 +49,7 @@ from switchyard.core.cutover.staging import (
 )
 from switchyard.core.cutover.traffic import find_acting_phase
 from switchyard.core.cutover.types import Observation, PlanFacts, State, Stepped
+from switchyard.core.stability.recommend import write_duration
 
 Forward = Callable[[PlanFacts, State, Observation], Stepped]
 
@@ -199,7 +200,7 @@ def _describe_progress(facts: PlanFacts, state: State, seen: Observation) -> str
     needed = [each for each in open_ones if each.needed]
     if needed:
         most = max(needed, key=lambda each: each.needed or 0)
-        eta = f", about {most.eta_seconds / 60:.0f}m" if most.eta_seconds is not None else ""
+        eta = f", about {write_duration(most.eta_seconds)}" if most.eta_seconds is not None else ""
         return f"gate {most.name} needs {most.needed} more requests{eta}"
     return describe_reports(open_ones[:3]) or "waits for the first window of evidence"
 
