@@ -210,6 +210,10 @@ def test_changes_of_the_path_by_others_are_counted_once_per_look() -> None:
     assert drift() == 2
     show(metrics, plan, sight=Sight(NOW + timedelta(seconds=15), route))
     assert drift() == 4
+    for phase in ("Completing", "RollingBack"):  # the plan itself takes its objects away
+        later = Sight(NOW + timedelta(seconds=20), route)
+        show(metrics, make_plan({**CANARY, "phase": phase}), sight=later)
+    assert drift() == 4
     show(metrics, make_plan(CANARY, uid="uid-2"))
     assert drift() == 0
 

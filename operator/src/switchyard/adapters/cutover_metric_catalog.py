@@ -48,7 +48,8 @@ ROLLBACKS = MetricSpec(
 ROUTE_DRIFT = MetricSpec(
     "switchyard_cutover_route_drift_total",
     "counter",
-    "Fields on a plan's path that were found changed by somebody else, at each look; they are written back.",
+    "Fields on a plan's path that were found changed by somebody else, at each look; they are written back. "
+    "Not counted while the plan gives the traffic back.",
     _PLAN,
 )
 SEGMENT_WEIGHT = MetricSpec(

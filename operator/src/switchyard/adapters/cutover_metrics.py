@@ -32,6 +32,7 @@ RETURN_REASONS = (
     Reason.Aborted,
 )
 _JUDGED = frozenset({"Shadowing", "Canary", "Soaking"})
+_GIVES_BACK = frozenset({"Completing", "RollingBack"})  # its own objects go then, one after another
 _CONDITION_VALUES = {"True": 1.0, "False": 0.0}
 _VERDICT_VALUES = {"Pass": 1.0, "Fail": 0.0}
 _COSTS = (
@@ -143,7 +144,7 @@ class CutoverCounters:
             self._courses[plan.key] = course
             _count_returns(course, plan.status)
             sight = world.sights.get(plan.key)
-            if sight is not None and sight.at != course.looked_at:
+            if sight is not None and sight.at != course.looked_at and plan.status.phase not in _GIVES_BACK:
                 course.looked_at = sight.at
                 course.drift += len(sight.route.drift) if sight.route is not None else 0
 
