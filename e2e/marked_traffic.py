@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 
 _TIMEOUT_SECONDS = 10.0
+_MODEL = re.compile(rb'"model":\s*"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +38,34 @@ class Failure:
 
 @dataclass
 class MarkedTraffic:
-    """What callers saw. `path`, `body`: what everybody asks."""
+    """What callers saw. `path`, `body`: what everybody asks; `ending`: what a whole answer ends with.
+
+    `served`: answers by caller and the model that they name.
+    """
 
     url: str
     callers: Sequence[Caller]
     host: str = ""
     path: str = "/predict"
+    body: Mapping[str, Any] | None = None
+    ending: bytes = b""
     answered: Counter[str] = field(default_factory=Counter)
+    served: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _silent: threading.Event = field(default_factory=threading.Event)
 
     @property
     def sent(self) -> int:
         """Requests that have come to an end."""
         return self.answered.total() + len(self.failures)
 
-    def mark(self, what: str) -> None:
-        """Note that something is changed now."""
-        self.marks.append((time.monotonic(), what))
+    def mark(self, what: str) -> float:
+        """Note that something is changed now; returns when that is, on the monotonic clock."""
+        now = time.monotonic()
+        self.marks.append((now, what))
+        return now
 
     def tell(self, failures: Sequence[Failure] | None = None) -> str:
         """The failures, each with the mark before it, for a person."""
@@ -86,22 +98,41 @@ class MarkedTraffic:
         start, number = loop.time(), 0
         while not self._stopping.is_set():
             await asyncio.sleep(max(0.0, start + number / caller.per_second - loop.time()))
-            tasks.create_task(self._ask(session, caller, number))
+            if not self._silent.is_set():
+                tasks.create_task(self._ask(session, caller, number))
             number += 1
 
     async def _ask(self, session: aiohttp.ClientSession, caller: Caller, number: int) -> None:
         headers = {**caller.headers, **({"Host": self.host} if self.host else {})}
-        body = {"instances": [[number % 50]]}
+        body, content = self.body or {"instances": [[number % 50]]}, b""
         try:
             async with session.post(f"{self.url}{self.path}", json=body, headers=headers) as answer:
-                await answer.read()
+                content = await answer.read()
                 problem = "" if answer.status == 200 else f"HTTP {answer.status}"
+                if not problem and not content.endswith(self.ending):
+                    problem = f"the answer ends after {len(content)} bytes"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = f"{type(error).__name__}: {error}"
         if problem:
             self.failures.append(Failure(time.monotonic(), caller.name, problem))
         else:
+            model = _MODEL.search(content)
             self.answered[caller.name] += 1
+            self.served[caller.name, model[1].decode() if model else ""] += 1
+
+    def hush(self) -> None:
+        """Ask nothing until `speak`."""
+        self.mark("silence")
+        self._silent.set()
+
+    def speak(self) -> None:
+        """Ask again."""
+        self.mark("end of the silence")
+        self._silent.clear()
+
+    def failed_since(self, moment: float) -> list[Failure]:
+        """Requests that failed at or after a moment of the monotonic clock."""
+        return [each for each in self.failures if each.at >= moment]
 
     def stop(self) -> None:
         """Ask no more."""

@@ -60,7 +60,9 @@ class Move:
     @property
     def status(self) -> dict[str, Any]:
         """The plan's status, empty before there is one."""
-        return self.scene.get("cutoverplan", PLAN).get("status") or {}  # type: ignore[no-any-return]
+        path = f"/apis/{API_VERSION}/namespaces/{self.scene.namespace}/cutoverplans/{PLAN}"
+        answer = self.scene.cluster.http.get(path)  # a process of kubectl for each look would cost a core
+        return (answer.body.get("status") or {}) if answer.code == 200 else {}
 
     @property
     def weights(self) -> dict[str, int]:
@@ -90,13 +92,13 @@ class Move:
         return found
 
     def wait_for_step(self, segment: str, weight: int, seconds: float = 90) -> dict[str, Any]:
-        """The status once the segment has that weight in force."""
+        """The status once the path has confirmed that weight of the segment."""
         found: dict[str, Any] = poll(
             lambda: self.status,
             lambda seen: (
                 seen.get("phase") in TERMINAL
                 or any(
-                    each["name"] == segment and each.get("weight") == weight
+                    each["name"] == segment and each.get("observedWeight") == weight
                     for each in seen.get("segments", ())
                 )
             ),
@@ -122,13 +124,15 @@ class Move:
         selector = f"switchyard.dev/workload={NAME},switchyard.dev/variant={variant_name}"
         return self.scene.get("pods", "-l", selector)["items"]  # type: ignore[no-any-return]
 
-    def disturb(self, variant_name: str, **faults: float) -> None:
-        """Let the running servers of one side misbehave. Only where pods are reached from here."""
-        self.traffic.mark(f"faults {faults} on {variant_name}")
-        for pod in self.pods(variant_name):
+    def disturb(self, *variants: str, **faults: float) -> float:
+        """Let the running servers of these sides misbehave; returns when, on the monotonic clock."""
+        pods = [pod for name in variants for pod in self.pods(name)]
+        began = self.traffic.mark(f"faults {faults} on {', '.join(variants)}")
+        for pod in pods:
             address = pod["status"].get("podIP", "")
             answer = PlainHttp(f"http://{address}:8080").post("/admin/faults", faults)
             assert answer.code == 200, answer.text
+        return began
 
     def served_by(self) -> str:
         """The variant that the workload's status says serves."""
@@ -178,10 +182,13 @@ def moving(
     """The workload on the old variant, asked by callers from before the move until its end.
 
     `container`, `new_container`: more of the container of both variants, and of the new one. `asked`: what
-    MarkedTraffic is to know more. `find_door`: address and host name of what callers ask once the workload is ready; else its Service.
+    MarkedTraffic is to know more. `find_door`: address and host name of what callers ask once the workload
+    is ready; else its Service.
     """
     if scene.cluster.provider != "sandbox":
-        pytest.skip("routers are asked for what they do from here, and only the sandbox's pods are reached here")
+        pytest.skip(
+            "routers are asked for what they do from here, and only the sandbox's pods are reached here"
+        )
     (first, _), (second, _) = scene.nodes_with_l4(2)
     pools = f"old-{scene.namespace}", f"new-{scene.namespace}"
     old, new = variant("old"), variant("new")

@@ -94,7 +94,7 @@ class Scene:
         return "\n".join(
             self.kubectl(*command, expect=None)
             for command in (
-                ("get", "acceleratorpools,inferenceworkloads", "-o", "yaml"),
+                ("get", "acceleratorpools,inferenceworkloads,cutoverplans", "-o", "yaml"),
                 ("get", KINDS, "-o", "wide"),
                 ("get", "events"),
             )
