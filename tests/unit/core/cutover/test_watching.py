@@ -10,7 +10,7 @@ import pytest
 from switchyard.api import InferenceWorkloadSpec
 from switchyard.core.cutover.orders import SignalQuery, SignalValue, TrackCounts
 from switchyard.core.cutover.types import GateFacts, Observation, Router, Side, SideView, State
-from switchyard.core.cutover.watching import find_evidence_watch
+from switchyard.core.cutover.watching import find_counting_gap, find_evidence_watch
 from switchyard.core.cutover.weighing import weigh
 from switchyard.core.world import Sight
 
@@ -252,3 +252,25 @@ def test_signals_of_a_sight_reach_their_gate(value: SignalValue | None, verdict:
     (report,) = seen.reports
     assert report.verdict == verdict
     assert told in f"{report.observed} {report.message}"
+
+
+# -- a plan that nobody would count for
+
+
+@pytest.mark.parametrize(
+    ("router", "signals", "gates", "told"),
+    [
+        ("builtin", None, (ERRORS, LATENCY), ""),
+        ("istio", {"preset": "vllm"}, (ERRORS, LATENCY), ""),
+        ("gatewayAPI", None, (SIGNAL,), ""),
+        ("gatewayAPI", None, (ERRORS, LATENCY), "signals.preset is not given; give workload"),
+        ("istio", {"preset": "kserve"}, (ERRORS,), "signals.preset kserve does not tell answers"),
+    ],
+)
+def test_a_way_that_counts_no_users_needs_metrics_that_do(
+    router: Router, signals: dict[str, str] | None, gates: tuple[GateFacts, ...], told: str
+) -> None:
+    fields = {"signals": signals} if signals else {}
+    gap = find_counting_gap(make_facts(*gates), router, workload(**fields))
+    assert told in gap
+    assert bool(gap) == bool(told)

@@ -23,6 +23,7 @@ from switchyard.core.cutover.sighting import (
 )
 from switchyard.core.cutover.traffic import find_release_track
 from switchyard.core.cutover.types import Observation, PlanFacts, Router, State, TargetView
+from switchyard.core.cutover.watching import find_counting_gap
 from switchyard.core.routing.plan import RouteState
 from switchyard.core.world import Plan, Sight, Workload
 
@@ -48,12 +49,14 @@ class Outlook:
 def observe(plan: Plan, facts: PlanFacts, state: State, outlook: Outlook) -> Observation:
     """The observation, without what the gates say of the samples."""
     sides, sight = outlook.sides, outlook.sight
+    router = choose_router(facts, outlook.workload)
     seen = Observation(
         now=outlook.now,
         inputs_hash=hash_inputs(plan, outlook.workload, state),
         workload_problem=_find_problem(plan, outlook),
         other_plan=outlook.other_plan,
-        router=choose_router(facts, outlook.workload),
+        router=router,
+        uncounted=find_counting_gap(facts, router, outlook.workload.spec) if outlook.workload else "",
         route=_find_route(state, outlook),
         support=sight.support if sight is not None else None,
         is_released=_is_released(state, outlook.carried),

@@ -293,6 +293,7 @@ class Observation:
     baseline_cost_per_thousand: Decimal | None = None
     target: TargetView = field(default_factory=TargetView)
     router: Router = "builtin"
+    uncounted: str = ""  # why nobody would count users' requests for the gates; empty where somebody does
     route: RouteState | None = None
     support: Support | None = None
     reports: tuple[GateReport, ...] = ()

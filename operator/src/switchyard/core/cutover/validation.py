@@ -92,6 +92,10 @@ def _router_can_do_it(facts: PlanFacts, seen: Observation) -> Refusal | None:
     return Reason.RouterUnsupported.value, message
 
 
+def _requests_are_counted(_facts: PlanFacts, seen: Observation) -> Refusal | None:
+    return (Reason.EvidenceMissing.value, seen.uncounted) if seen.uncounted else None
+
+
 def _baseline_is_ready(_facts: PlanFacts, seen: Observation) -> Refusal | None:
     if seen.baseline_view.ready > 0:
         return None
@@ -143,6 +147,7 @@ _CHECKS: tuple[Check, ...] = (
     _target_can_be_placed,
     _baseline_is_ready,
     _router_can_do_it,
+    _requests_are_counted,
     _move_pays,
     _budget_suffices,
 )

@@ -13,7 +13,7 @@ from switchyard.core.cutover.evidence import BLIND_INTERVALS, counts_by_track
 from switchyard.core.cutover.judging import find_stage
 from switchyard.core.cutover.orders import EvidenceWatch, SignalQuery, TrackWatch
 from switchyard.core.cutover.tally import find_bounds
-from switchyard.core.cutover.types import GateStage, PlanFacts, State
+from switchyard.core.cutover.types import GateStage, PlanFacts, Router, State
 from switchyard.core.routing.document import BASELINE, CANDIDATE
 
 _LEAST_WINDOW_SECONDS = 60.0  # a rate needs two scrapes in it
@@ -35,6 +35,27 @@ def find_evidence_watch(
     }
     counts = _find_counts(facts, state, stage, workload) if counts_by_track(state, stage) else None
     return EvidenceWatch(counts, signals) if signals or counts is not None else None
+
+
+def find_counting_gap(facts: PlanFacts, router: Router, workload: InferenceWorkloadSpec) -> str:
+    """Why nobody would count users' requests for the gates of canary and soak; empty if somebody does."""
+    needing = [
+        each.name
+        for each in facts.gates
+        if each.kind in {"errors", "latency"} and each.stages & {"canary", "soak"}
+    ]
+    if router == "builtin" or not needing:
+        return ""
+    presets = load_signal_presets()
+    _, name = _choose_metrics(workload)
+    if name in presets and presets[name].answers is not None:
+        return ""
+    telling = ", ".join(sorted(each for each, preset in presets.items() if preset.answers is not None))
+    found = f"signals.preset {name} does not tell answers" if name else "signals.preset is not given"
+    return (
+        f"router {router} counts no requests of users, and gates {', '.join(needing)} go by them: {found}; "
+        f"give workload {facts.workload} one of {telling}, or let router builtin move it"
+    )
 
 
 def _find_counts(
