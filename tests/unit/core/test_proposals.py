@@ -14,7 +14,7 @@ from tests.unit.api.test_cutover_definition import admit
 from tests.unit.core import worlds
 from tests.unit.core.plans import plan
 from tests.unit.core.test_cutover_tracks import two_pools
-from tests.unit.core.worlds import decision, deployments, lose_node, node, pool
+from tests.unit.core.worlds import decision, deployments, node, pool
 
 from switchyard.api import InferenceWorkloadSpec
 from switchyard.api.cutover import CutoverPlanSpec
@@ -96,6 +96,15 @@ def advised(**changes: Any) -> World:
 def proposed(at: World) -> dict[str, Any]:
     (body,) = made(pass_over(at))
     return body
+
+
+def waits_for(at: World) -> str:
+    """Why the recommendation has no plan yet, as one pass would write it."""
+    assert made(pass_over(at)) == []
+    after = carry_out(at, pass_over(at))
+    assert pass_over(after).objects == (), "said once"
+    shown = after.workloads[0].status.recommendation
+    return (shown.waits_for or "") if shown is not None else ""
 
 
 def ended(
@@ -253,7 +262,12 @@ def test_no_second_plan_is_made_while_any_moves_the_workload(phase: str) -> None
 def test_no_plan_is_made_while_one_that_nobody_can_read_may_move_the_workload() -> None:
     at = advised()
     blind = Unreadable("CutoverPlan", Meta("odd", "team", "uid-odd", "1", 1), "spec.target: missing")
-    assert made(pass_over(replace(at, unreadable=(blind,)))) == []
+    only_blind = replace(at, unreadable=(blind,))
+    assert made(pass_over(only_blind)) == []
+    told = carry_out(only_blind, replace(pass_over(only_blind), objects=pass_over(only_blind).objects[:1]))
+    shown = told.workloads[0].status.recommendation
+    assert shown is not None
+    assert (shown.waits_for or "").startswith("WaitingForPlan: CutoverPlan odd can't be read")
     elsewhere = replace(blind, meta=replace(blind.meta, namespace="others"))
     assert len(made(pass_over(replace(at, unreadable=(elsewhere,))))) == 1
     broken = replace(plan("odd"), status=CutoverPlanStatus.model_validate({"startedAt": "yesterday"}))
@@ -274,13 +288,15 @@ def test_no_plan_is_made_of_a_workload_that_goes() -> None:
 
 def test_a_place_without_room_right_now_is_waited_for_without_a_plan() -> None:
     at = advised()
-    full = replace(at, nodes=(node("n0", "new", 0), *(each for each in at.nodes if each.name != "n0")))
-    assert made(pass_over(full)) == []
+    full = replace(at, nodes=(node("n0", "new", 1), *(each for each in at.nodes if each.name != "n0")))
+    assert waits_for(full).startswith("InsufficientCapacity: ")
+    assert len(made(pass_over(replace(carry_out(full, pass_over(full)), nodes=at.nodes)))) == 1
 
 
 def test_a_baseline_without_a_ready_pod_is_not_moved_by_a_plan() -> None:
     at = advised()
-    assert made(pass_over(lose_node(at, "n1"))) == []
+    crashing = replace(at, pods=tuple(replace(each, is_ready=False) for each in at.pods))
+    assert made(pass_over(crashing)) == []
 
 
 def test_a_move_that_repays_after_the_horizon_is_not_begun() -> None:
@@ -295,12 +311,27 @@ def test_a_move_that_repays_after_the_horizon_is_not_begun() -> None:
     at = replace(at, workloads=(replace(chat, spec=short),))
     shown = decision(pass_over(at), "chat").status
     assert shown is None or shown.status["recommendation"]["settled"], "still recommended"
-    assert made(pass_over(at)) == [], "an hour of keeping the baseline warm is not repaid in 90 minutes"
+    assert waits_for(at).startswith("PaybackTooLong: "), "keeping the baseline warm for an hour costs too"
 
 
 def test_a_budget_for_running_both_that_can_not_suffice_begins_nothing() -> None:
     terms = {"cutover": {"budget": {"maxDualRunCost": "0.50"}}}
-    assert made(pass_over(advised(placement=terms))) == []
+    assert waits_for(advised(placement=terms)).startswith("DualRunBudgetExceeded: ")
+
+
+def test_a_time_zone_that_nobody_knows_is_told_and_begins_nothing() -> None:
+    terms = {"cutover": {"windows": [{"start": "01:00", "end": "05:00", "timeZone": "Europe/Atlantis"}]}}
+    assert "Europe/Atlantis" in waits_for(advised(placement=terms))
+
+
+def test_what_a_plan_waits_for_is_written_anew_only_when_the_reason_is_another() -> None:
+    at = advised(placement={"cutover": {"budget": {"maxDualRunCost": "0.50"}}})
+    told = waits_for(at)
+    at = carry_out(at, pass_over(at))
+    dearer = tuple(
+        replace(each, spec=pool("old", "3.05").spec) if each.meta.name == "old" else each for each in at.pools
+    )
+    assert waits_for(replace(at, pools=dearer)) == told
 
 
 def test_what_the_author_asks_of_such_plans_is_in_them() -> None:
@@ -346,6 +377,8 @@ def test_each_further_failure_doubles_the_time_and_the_loop_looks_again_at_its_e
     failed = [ended(at, "RolledBack", timedelta(hours=30 + each), f"m{each}") for each in range(2)]
     held = pass_over(with_plans(at, *failed))
     assert made(held) == []
+    told = next(each.status.status for each in held.objects if each.name == "chat" and each.status)
+    assert told["recommendation"]["waitsFor"].startswith("TargetBackOff: ")
     assert held.recheck_at is not None
     assert held.recheck_at <= at.now + timedelta(hours=18)
     later = replace(with_plans(at, *failed), now=at.now + timedelta(hours=18, seconds=1))

@@ -78,7 +78,7 @@ class Reason(StrEnum):
     CostHigher = "CostHigher", "The pair would do, and costs more than the placement that was chosen."
     Sticky = (
         "Sticky",
-        "The pair would cost less; what serves stays, because a live service never moves by itself.",
+        "The pair would cost less; what serves stays, because a live service moves by a CutoverPlan only.",
     )
 
     FallbackNotNeeded = "FallbackNotNeeded", "A fallback: it serves only where nothing meets the objectives."
@@ -153,6 +153,10 @@ class Reason(StrEnum):
     RecommendationReady = (
         "RecommendationReady",
         "Another placement has been cheaper for long enough, and repays the change; see recommendation.",
+    )
+    TargetBackOff = (
+        "TargetBackOff",
+        "A plan for the place was rolled back or aborted; no other is made before the moment in the message.",
     )
     CutoverProposed = (
         "CutoverProposed",

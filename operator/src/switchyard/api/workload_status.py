@@ -125,7 +125,7 @@ class RecommendedPlacement(ApiModel):
 
 
 class Recommendation(ApiModel):
-    """A placement that would cost less, or end the use of a fallback. Nobody moves to it by itself."""
+    """A placement that would cost less, or end the use of a fallback."""
 
     placements: Annotated[
         tuple[RecommendedPlacement, ...], Field(max_length=16, json_schema_extra=map_by("variant", "pool"))
@@ -159,6 +159,12 @@ class Recommendation(ApiModel):
         description="Whether it has been better for spec.placement.stabilisation; before that it is only "
         "observed.",
         examples=[True],
+    )
+    waits_for: Text | None = Field(
+        default=None,
+        description="With spec.placement.migration: auto, why no plan is made of it yet: a reason and a "
+        "message.",
+        examples=["InsufficientCapacity: needs 2 x nvidia-l4 units, 1 free"],
     )
     message: Text = Field(
         default="",

@@ -239,6 +239,7 @@ def _format_recommendation(recommendation: Mapping[str, Any], width: int | None)
         f"saves {recommendation['savingPerHour']} per hour" if "savingPerHour" in recommendation else "",
         f"pays back in {recommendation['payback']}" if "payback" in recommendation else "",
         "" if recommendation.get("settled") else "observed, not settled yet",
+        f"no plan yet: {recommendation['waitsFor']}" if "waitsFor" in recommendation else "",
     ]
     return format_text("  " + "; ".join(each for each in parts if each), width=width, indent=2)
 

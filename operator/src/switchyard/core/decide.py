@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from switchyard.api import Reason
 from switchyard.catalog import Catalog, load_catalog
 from switchyard.core.decisions import Decisions, ObjectDecision
 from switchyard.core.placement.ballot import Ballot
@@ -23,7 +24,7 @@ from switchyard.core.placement.optimise import Optimiser
 from switchyard.core.placement.pose import Circumstances, pose
 from switchyard.core.placement.problem import Placement, Solution, Solver
 from switchyard.core.plans import Cutovers, PlanTable, decide_plans
-from switchyard.core.proposals import find_surplus, propose, report_failed
+from switchyard.core.proposals import Proposal, find_surplus, note_wait, propose
 from switchyard.core.readings import Readings, read_world
 from switchyard.core.reports import report_broken, report_pool, report_unreadable
 from switchyard.core.rollout import roll_out
@@ -41,7 +42,8 @@ _READ_NOTHING = Cutovers()
 class _Turn:
     """What all workloads of a pass share.
 
-    `moments`: when time alone may change something of one; `recommended`: what each is told of better places.
+    `moments`: when time alone may change something of one; `table`: where recommendations may become plans;
+    `proposed`: these plans.
     """
 
     world: World
@@ -49,7 +51,8 @@ class _Turn:
     leftover: Leftover
     names: NameRegister
     moments: list[datetime | None] = field(default_factory=list)
-    recommended: dict[Key, RecommendationPlan] = field(default_factory=dict)
+    table: PlanTable | None = None
+    proposed: list[ObjectDecision] = field(default_factory=list)
 
 
 def decide(
@@ -64,7 +67,15 @@ def decide(
     states = recall_all(world.plans, cutovers.recall, broken)
     seats = seat_all(world, readings, broken, states)
     solution = solve(seats, readings, solver or Optimiser())
-    turn = _Turn(world, readings, Leftover(solution, readings.pools, readings.quotas), NameRegister(world))
+    leftover = Leftover(solution, readings.pools, readings.quotas)
+    table = PlanTable(world, readings, leftover, seats, states, broken)
+    turn = _Turn(
+        world,
+        readings,
+        leftover,
+        NameRegister(world),
+        table=table if cutovers.carry_on is not None else None,
+    )
 
     objects: list[ObjectDecision] = []
     for pool in world.pools:
@@ -76,13 +87,11 @@ def decide(
         seat = seats.get(workload.key)
         decide_one = partial(_decide_workload, seat, turn) if seat else None
         objects += _guarded(workload, "InferenceWorkload", world, broken, decide_one)
-    table = PlanTable(world, readings, turn.leftover, seats, states, broken)
     passes = decide_plans(table, cutovers)
     surplus = find_surplus(table) if cutovers.carry_on is not None else {}
     objects += [surplus.get((each.decision.namespace, each.decision.name), each.decision) for each in passes]
     turn.moments.extend(each.recheck_at for each in passes)
-    if cutovers.carry_on is not None:
-        objects += _propose_all(table, turn)
+    objects += turn.proposed
     objects += [report_unreadable(each, world.now) for each in world.unreadable]
     return Decisions(
         tuple(each for each in objects if not each.is_empty),
@@ -137,20 +146,6 @@ def _guarded(
     return [report_broken(subject, kind, problem or "it could not be read", world.now)]
 
 
-def _propose_all(table: PlanTable, turn: _Turn) -> list[ObjectDecision]:
-    """The plans to make; a workload whose plan can't be drafted stops nobody else's."""
-    made: list[ObjectDecision | None] = []
-    for key, recommended in turn.recommended.items():
-        seat = table.seats[key]
-        try:
-            plan, until = propose(seat, recommended, table)
-        except Exception as error:  # noqa: BLE001  (one workload must not stop the others)
-            plan, until = report_failed(seat.workload, f"{type(error).__name__}: {error}"), None
-        made.append(plan)
-        turn.moments.append(until)
-    return [each for each in made if each is not None]
-
-
 def _decide_pool(pool: Pool, world: World, readings: Readings, solution: Solution) -> ObjectDecision:
     name = pool.meta.name
     placed = {
@@ -180,11 +175,10 @@ def _decide_workload(seat: Seat, turn: _Turn) -> ObjectDecision:
         limit=next(filter(None, (describe_limit(key[0], each.option, leftover) for each in shares)), None),
     )
     demand = readings.demands[key]
-    recommendation = _recommend(seat, shares, readings, world)
+    recommendation = _propose(seat, _recommend(seat, shares, readings, world), turn)
     if seat.sizing is not None:
         turn.moments.append(seat.sizing.plan.recheck_at)
     turn.moments.extend((demand.recheck_at, recommendation.recheck_at))
-    turn.recommended[key] = recommendation
     return roll_out(
         Scene(
             workload=seat.workload,
@@ -223,6 +217,20 @@ def _recommend(seat: Seat, shares: tuple[Share, ...], readings: Readings, world:
     )
     stored = seat.workload.status.recommendation
     return plan_recommendation(seat.ballot.facts, today, world.advice, stored, world.now)
+
+
+def _propose(seat: Seat, recommended: RecommendationPlan, turn: _Turn) -> RecommendationPlan:
+    """The recommendation with what its plan waits for; the plan itself, if there is to be one, in `turn`."""
+    if turn.table is None:
+        return recommended
+    try:
+        proposal = propose(seat, recommended, turn.table)
+    except Exception as error:  # noqa: BLE001  (a plan that can't be drafted must not stop the service)
+        proposal = Proposal(waits_for=f"{Reason.InvalidSpec.value}: {type(error).__name__}: {error}")
+    if proposal.plan is not None:
+        turn.proposed.append(proposal.plan)
+    turn.moments.append(proposal.recheck_at)
+    return note_wait(recommended, proposal)
 
 
 def _share(ballot: Ballot, placement: Placement) -> Share:

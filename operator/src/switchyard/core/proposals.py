@@ -10,7 +10,7 @@ day, twice as long after each further time, until its variant or the model is an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,11 +22,11 @@ from switchyard.core.cutover.errand import is_under_way
 from switchyard.core.cutover.facts import read_plan
 from switchyard.core.cutover.observing import hash_inputs, observe
 from switchyard.core.cutover.orders import TRAFFIC_FINALIZER
-from switchyard.core.cutover.proposing import KIND, Pair, build_plan, name_plan
+from switchyard.core.cutover.proposing import KIND, Pair, build_plan
 from switchyard.core.cutover.types import Observation, PlanFacts, State
-from switchyard.core.cutover.validation import find_refusal
+from switchyard.core.cutover.validation import Refusal, find_refusal
 from switchyard.core.decisions import Apply, Delete, EventNote, ObjectDecision
-from switchyard.core.naming import label_value, part_name
+from switchyard.core.naming import label_value
 from switchyard.core.plans import PlanTable, look_out
 from switchyard.core.routing.plan import Feature, Support
 from switchyard.core.seats import Key, Seat
@@ -40,27 +40,41 @@ KEPT_PLANS = 3  # of those that have ended, by workload
 _ANY_ROUTER = Support(frozenset(Feature))  # what the path can do is seen when there is a plan
 
 
-def propose(
-    seat: Seat, recommended: RecommendationPlan, table: PlanTable
-) -> tuple[ObjectDecision | None, datetime | None]:
-    """The plan to make for a workload, and until when a better place must wait; None for nothing."""
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The plan to make, or why a settled recommendation has none yet; neither where none is asked for."""
+
+    plan: ObjectDecision | None = None
+    waits_for: str = ""
+    recheck_at: datetime | None = None
+
+
+def propose(seat: Seat, recommended: RecommendationPlan, table: PlanTable) -> Proposal:
+    """What comes of a workload's recommendation in this pass."""
     workload = seat.workload
     since, target = _find_target(workload, recommended)
-    if not since or _is_moved(seat, table):
-        return None, None
+    if not since or seat.errand is not None or workload.meta.is_deleting:
+        return Proposal()
+    blocked = _find_rival(workload, table)
+    if blocked is not None:
+        return Proposal(waits_for=_keep_words(workload, *blocked))
     until = find_back_off(workload, target, table)
     if until is not None and until > table.world.now:
-        return None, until
-    body = _draft(workload, target, since, table)
-    return (_make(workload, body, recommended, table) if body is not None else None), None
+        message = f"an earlier plan for it came to nothing; it is left alone until {until:%Y-%m-%d %H:%M} UTC"
+        return Proposal(waits_for=f"{Reason.TargetBackOff.value}: {message}", recheck_at=until)
+    body, refusal = _draft(workload, target, since, table)
+    if refusal is not None:
+        return Proposal(waits_for=_keep_words(workload, *refusal))
+    return Proposal(_make(workload, body, recommended, table))
 
 
-def report_failed(workload: Workload, problem: str) -> ObjectDecision:
-    """An event that no plan could be drafted for a workload."""
-    message = f"no plan can be drafted: {problem}"
-    note = EventNote("InferenceWorkload", workload.meta, "Warning", Reason.InvalidSpec.value, message)
-    namespace, name = workload.key
-    return ObjectDecision(KIND, namespace, part_name(name, "proposal"), events=(note,))
+def note_wait(recommended: RecommendationPlan, proposal: Proposal) -> RecommendationPlan:
+    """The recommendation as status shows it, with what its plan waits for."""
+    shown = recommended.recommendation
+    if shown is None:
+        return recommended
+    told = shown.model_copy(update={"waits_for": proposal.waits_for[:1024] or None})
+    return replace(recommended, recommendation=told)
 
 
 def find_back_off(workload: Workload, target: Pair, table: PlanTable) -> datetime | None:
@@ -111,22 +125,33 @@ def _find_target(workload: Workload, recommended: RecommendationPlan) -> tuple[s
     return stored.since, places[0]
 
 
-def _is_moved(seat: Seat, table: PlanTable) -> bool:
-    """True while a plan moves the workload, or one that can't be read might."""
-    world, workload = table.world, seat.workload
-    if seat.errand is not None or workload.meta.is_deleting:
-        return True
-    if any(each.kind == KIND and each.meta.namespace == workload.meta.namespace for each in world.unreadable):
-        return True
-    mine = [each for each in world.plans if each.workload_key == workload.key]
-    return any(each.key not in table.states or is_under_way(table.states[each.key]) for each in mine)
-
-
-def _draft(workload: Workload, target: Pair, since: str, table: PlanTable) -> dict[str, Any] | None:
-    """The plan, if it could begin as things are; None if its name is taken or it would only wait."""
-    name = name_plan(workload, target, since)
-    if any(each.key == (workload.meta.namespace, name) for each in table.world.plans):
+def _find_rival(workload: Workload, table: PlanTable) -> Refusal | None:
+    """A plan that nobody can read and that may move the workload, as the reason to make no other."""
+    namespace = workload.meta.namespace
+    unread = [each.meta for each in table.world.unreadable if each.kind == KIND]
+    unread += [
+        each.meta
+        for each in table.world.plans
+        if each.workload_key == workload.key and each.key not in table.states
+    ]
+    found = next((meta.name for meta in unread if meta.namespace == namespace), "")
+    if not found:
         return None
+    message = f"CutoverPlan {found} can't be read, and may move the workload: mend or delete it"
+    return Reason.WaitingForPlan.value, message
+
+
+def _keep_words(workload: Workload, reason: str, message: str) -> str:
+    """What a plan waits for; while the reason is the same the words stay, whatever their figures."""
+    stored = workload.status.recommendation
+    before = (stored.waits_for or "") if stored is not None else ""
+    return before if before.startswith(f"{reason}: ") else f"{reason}: {message}"
+
+
+def _draft(
+    workload: Workload, target: Pair, since: str, table: PlanTable
+) -> tuple[dict[str, Any], Refusal | None]:
+    """The plan, and why it would only wait as things are."""
     bare = build_plan(workload, target, since, must_repay=False, must_be_cheaper=False)
     _, seen = _look_at(bare, workload, table)
     body = build_plan(
@@ -136,8 +161,11 @@ def _draft(workload: Workload, target: Pair, since: str, table: PlanTable) -> di
         must_repay=find_saving(seen) > 0,
         must_be_cheaper=_is_cheaper(seen),
     )
+    key = workload.meta.namespace, body["metadata"]["name"]
+    if any(each.key == key for each in table.world.plans):
+        return body, (Reason.NameConflict.value, f"there is a CutoverPlan {key[1]} already")
     facts, seen = _look_at(body, workload, table)
-    return body if find_refusal(facts, replace(seen, support=_ANY_ROUTER)) is None else None
+    return body, find_refusal(facts, replace(seen, support=_ANY_ROUTER))
 
 
 def _look_at(body: Mapping[str, Any], workload: Workload, table: PlanTable) -> tuple[PlanFacts, Observation]:
