@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class Move:
         selector = f"switchyard.dev/workload={NAME},switchyard.dev/variant={variant_name}"
         return self.scene.get("pods", "-l", selector)["items"]  # type: ignore[no-any-return]
 
-    def disturb(self, *variants: str, **faults: float) -> float:
+    def disturb(self, *variants: str, **faults: float | str) -> float:
         """Let the running servers of these sides misbehave; returns when, on the monotonic clock."""
         pods = [pod for name in variants for pod in self.pods(name)]
         began = self.traffic.mark(f"faults {faults} on {', '.join(variants)}")
@@ -133,6 +134,10 @@ class Move:
             answer = PlainHttp(f"http://{address}:8080").post("/admin/faults", faults)
             assert answer.code == 200, answer.text
         return began
+
+    def hold_still(self, seconds: float) -> None:
+        """Let callers ask for a while, with nothing changed."""
+        time.sleep(seconds)
 
     def served_by(self) -> str:
         """The variant that the workload's status says serves."""

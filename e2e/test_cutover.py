@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from e2e.installation import Operator
+from e2e.marked_traffic import Caller
 from e2e.move import ERRORS, MARGIN, is_true, moving, plan, verdicts
 from e2e.scene import Scene
 from e2e.way_back import measure_way_back
@@ -92,3 +93,39 @@ def test_a_dearer_candidate_is_left_in_canary(scene: Scene, operator: Operator) 
         assert verdicts(status)["cheap"] == "Fail"
         move.assert_stayed()
         move.traffic.assert_no_failures()
+
+
+TIERS = tuple(
+    Caller(name, 20, {"x-switchyard-tier": name}) for name in ("batch", "internal", "customer-facing")
+)
+SEGMENTS = [
+    {"name": "batch", "match": {"tier": "batch"}},
+    {"name": "internal", "match": {"tier": "internal"}},
+    {"name": "rest"},
+]
+SMALL_STEPS = [{"weight": 50, "minDuration": "2s", "minSamples": 15}, {"weight": 100, "minDuration": "2s"}]
+
+
+@pytest.mark.parametrize(("scope", "kept"), [("segment", {"batch": 100}), ("plan", {})])
+def test_a_segment_that_fails_goes_back_and_the_others_stay(
+    scene: Scene, operator: Operator, scope: str, kept: dict[str, int]
+) -> None:
+    del operator
+    with moving(scene, callers=TIERS) as move:
+        spec = {"segments": SEGMENTS, "steps": SMALL_STEPS}
+        move.write(plan(**spec, rollback={"scope": scope, "retainBaseline": "3s"}))
+        move.wait_for_step("internal", 50)
+        began = move.disturb("new", error_ratio=0.9, tier="internal")
+        status = move.wait_for("RolledBack")
+        back = measure_way_back(status, move.traffic, began)
+        back.assert_prompt()
+        back.assert_bounded(20 * 0.5 * 0.9)
+        move.traffic.assert_no_failures("batch")
+        move.traffic.assert_no_failures("customer-facing")
+        assert move.weights == {"batch": 0, "internal": 0, "rest": 0} | kept, status["message"]
+        since = move.traffic.mark("the end of the plan")
+        move.hold_still(3)
+        assert move.traffic.failed_since(since + 1) == []
+        assert move.weights == {"batch": 0, "internal": 0, "rest": 0} | kept
+        if not kept:
+            move.assert_stayed()

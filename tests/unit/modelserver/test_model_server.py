@@ -108,6 +108,26 @@ def test_unknown_faults_are_refused_by_name() -> None:
         change_faults(Faults(), {"slowness": 1})
 
 
+def test_a_tier_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="tier must be a text, not 3"):
+        change_faults(Faults(), {"tier": 3})
+
+
+@pytest.mark.parametrize(("faulty", "failed"), [("", ["", "batch", "internal"]), ("internal", ["internal"])])
+def test_faults_of_a_tier_leave_the_others_alone(faulty: str, failed: list[str]) -> None:
+    async def find_failed() -> list[str]:
+        options = parse_options(["--error-ratio=1", "--wrong-ratio=1", f"--faulty-tier={faulty}"], {})
+        engine = Engine(ServiceProfile(1, 0.0, 0.0, 0.0), options.faults)
+        found = []
+        for tier in ("", "batch", "internal"):
+            async with engine.enter(tier) as turn:
+                assert turn.is_error == turn.is_wrong
+                found += [tier] if turn.is_error else []
+        return found
+
+    assert asyncio.run(find_failed()) == failed
+
+
 def test_requests_past_the_slots_wait_in_order_of_arrival() -> None:
     async def scenario() -> None:
         engine = Engine(ServiceProfile(1, 0.0, 0.0, 0.0), Faults(), max_queue=2)
@@ -203,6 +223,30 @@ def test_faults_switched_at_run_time_show_in_answers_and_metrics() -> None:
             )
             assert 'vllm:e2e_request_latency_seconds_count{engine="0",model_name="sim"} 3.0' in text
             assert 'http_requests_total{handler="/v1/completions",method="POST",status="5xx"} 1.0' in text
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "answers"),
+    [
+        ("/v1/embeddings", "input", "data"),
+        ("/v1/completions", "prompt", "choices"),
+        ("/predict", "instances", "predictions"),
+    ],
+)
+def test_outputs_are_wrong_only_where_a_request_brings_more_inputs_than_the_fault_allows(
+    path: str, field: str, answers: str
+) -> None:
+    async def ask(inputs: list[str], *args: str) -> object:
+        async with serving(*args) as (_, session), session.post(path, json={field: inputs}) as answer:
+            assert answer.status == 200
+            return (await answer.json())[answers]
+
+    async def scenario() -> None:
+        limit = ("--wrong-above-inputs", "2")
+        assert await ask(["a", "b"], *limit) == await ask(["a", "b"])
+        assert await ask(["a", "b", "c"], *limit) != await ask(["a", "b", "c"])
 
     asyncio.run(scenario())
 

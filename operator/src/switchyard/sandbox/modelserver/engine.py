@@ -63,11 +63,14 @@ class Engine:
         return bool(ratio) and self._metrics_source.random() < ratio
 
     @asynccontextmanager
-    async def enter(self) -> AsyncIterator[Turn]:
-        """Hold a slot; the turn says how long to serve. QueueFullError when too many wait already."""
+    async def enter(self, tier: str = "") -> AsyncIterator[Turn]:
+        """Hold a slot; the turn says how long to serve. QueueFullError when too many wait already.
+
+        `tier`: of the request, for faults that only one tier has.
+        """
         await self._take()
         try:
-            yield self._draw()
+            yield self._draw(tier)
         finally:
             self._give_back()
 
@@ -99,8 +102,10 @@ class Engine:
         if not self._running:
             self.idle.set()
 
-    def _draw(self) -> Turn:
+    def _draw(self, tier: str) -> Turn:
         faults = self.faults
+        if faults.tier not in {"", tier}:
+            faults = Faults(leak_bytes_per_request=faults.leak_bytes_per_request)
         seconds = self.profile.sample_seconds(self._running, self._source)
         seconds *= faults.latency_factor * self.node_factor
         if faults.slow_ratio and self._source.random() < faults.slow_ratio:

@@ -47,6 +47,15 @@ PARAMETERS: tuple[click.Option, ...] = (
     click.Option(["--slow-factor"], type=float, help="How much longer slow requests take.  [default: 10]"),
     click.Option(["--error-ratio"], type=float, help="Share of requests answered with 500."),
     click.Option(["--wrong-ratio"], type=float, help="Share of requests with a wrong output."),
+    click.Option(
+        ["--wrong-above-inputs"],
+        type=int,
+        help="Inputs of one request past which its outputs are wrong, as with a kernel built for small "
+        "batches.",
+    ),
+    click.Option(
+        ["--faulty-tier"], help="Only requests with this x-switchyard-tier are slow, wrong or fail."
+    ),
     click.Option(["--leak-bytes-per-request"], type=int, help="Memory never given back, per request."),
     click.Option(["--cold-start-seconds"], type=float, help="Time until the server is ready."),
 )
@@ -56,6 +65,7 @@ _FAULT_NAMES = (
     "slow_factor",
     "error_ratio",
     "wrong_ratio",
+    "wrong_above_inputs",
     "leak_bytes_per_request",
     "cold_start_seconds",
 )
@@ -104,7 +114,9 @@ def merge_options(flags: Mapping[str, Any], env: Mapping[str, str]) -> ServerOpt
         cv2=pick("cv2", built_in.cv2),
     )
     none = Faults()
-    faults = change_faults(none, {name: pick(name, getattr(none, name)) for name in _FAULT_NAMES})
+    numbers = {name: pick(name, getattr(none, name)) for name in _FAULT_NAMES}
+    tier = str(flags.get("faulty_tier") or env.get("SWITCHYARD_FAULTY_TIER", ""))
+    faults = change_faults(none, {**numbers, "tier": tier})
     return ServerOptions(
         profile=profile,
         host=str(flags.get("host") or "0.0.0.0"),

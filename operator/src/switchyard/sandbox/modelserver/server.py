@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from switchyard.core.routing.document import TIER_HEADER
 from switchyard.sandbox.modelserver import outputs
 from switchyard.sandbox.modelserver.engine import Engine, QueueFullError, Turn
 from switchyard.sandbox.modelserver.faults import change_faults
@@ -139,7 +140,7 @@ class ModelServer:
         arrived = time.perf_counter()
         self.metrics.waiting.set(self.engine.waiting + 1)
         try:
-            async with self.engine.enter() as turn:
+            async with self.engine.enter(request.headers.get(TIER_HEADER, "")) as turn:
                 self._show_load()
                 self.metrics.queue_time.observe(time.perf_counter() - arrived)
                 prompt = sum(outputs.count_tokens(text) for text in texts)
@@ -217,8 +218,11 @@ class ModelServer:
             headers["X-Switchyard-Pod"] = self._name
         return headers
 
-    def _seed(self, turn: Turn) -> int:
-        return self.options.seed + (turn.number if turn.is_wrong else 0)
+    def _seed(self, turn: Turn, inputs: int) -> int:
+        """The seed of the outputs for a request with so many inputs; another one makes them wrong."""
+        most = self.engine.faults.wrong_above_inputs
+        is_wrong = turn.is_wrong or 0 < most < inputs
+        return self.options.seed + (turn.number if is_wrong else 0)
 
     # -- routes ----------------------------------------------------------------------------------
 
@@ -254,9 +258,9 @@ class ModelServer:
         }
 
         def answer(turn: Turn) -> dict[str, Any]:
-            choices = []
+            choices, seed = [], self._seed(turn, len(prompts))
             for index, prompt in enumerate(prompts):
-                text = "".join(outputs.write_tokens(options.model, prompt, count, self._seed(turn)))
+                text = "".join(outputs.write_tokens(options.model, prompt, count, seed))
                 content = {"message": {"role": "assistant", "content": text}} if is_chat else {"text": text}
                 choices.append({"index": index, **content, "finish_reason": "length"})
             read = sum(outputs.count_tokens(prompt) for prompt in prompts)
@@ -266,8 +270,9 @@ class ModelServer:
 
         def chunks(turn: Turn) -> list[dict[str, Any]]:
             lines: list[dict[str, Any]] = []
+            seed = self._seed(turn, len(prompts))
             for index, prompt in enumerate(prompts):
-                for token in outputs.write_tokens(options.model, prompt, count, self._seed(turn)):
+                for token in outputs.write_tokens(options.model, prompt, count, seed):
                     content = {"delta": {"content": token}} if is_chat else {"text": token}
                     lines.append({"index": index, **content, "finish_reason": None})
             last: dict[str, Any] = {"delta": {}} if is_chat else {"text": ""}
@@ -290,12 +295,9 @@ class ModelServer:
         model = self.options.model
 
         def answer(turn: Turn) -> dict[str, Any]:
+            seed = self._seed(turn, len(texts))
             data = [
-                {
-                    "object": "embedding",
-                    "index": i,
-                    "embedding": outputs.embed(model, t, seed=self._seed(turn)),
-                }
+                {"object": "embedding", "index": i, "embedding": outputs.embed(model, t, seed=seed)}
                 for i, t in enumerate(texts)
             ]
             read = sum(outputs.count_tokens(text) for text in texts)
@@ -312,7 +314,7 @@ class ModelServer:
         model = self.options.model
 
         def answer(turn: Turn) -> dict[str, Any]:
-            seed = self._seed(turn)
+            seed = self._seed(turn, len(instances))
             return {"model": model, "predictions": [outputs.predict(model, i, seed) for i in instances]}
 
         return await self._serve(request, [str(instance) for instance in instances], answer)
