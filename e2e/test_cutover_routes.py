@@ -57,7 +57,10 @@ def moving_behind(scene: Scene, router: str, **options: Any) -> Iterator[Move]:
     def find_door() -> tuple[str, str]:
         return _find_door(scene, router), HOST
 
-    with moving(scene, exposure=EXPOSURES[router], find_door=find_door, **options) as move:
+    # nothing of ours sees users' requests pass: what they get is told by the servers' own metrics
+    signals = {"preset": "vllm", "learning": "off"}
+    exposure = EXPOSURES[router]
+    with moving(scene, exposure=exposure, signals=signals, find_door=find_door, **options) as move:
         yield move
 
 
@@ -66,8 +69,8 @@ def _find_door(scene: Scene, router: str) -> str:
 
     def ask() -> str:
         found = list_gateways(StateDir(scene.cluster.kubeconfig.parent))["gateways"]
-        wanted = "Istio" if router == "istio" else f"{scene.namespace}/public"
-        urls = [url for each in found if wanted in json.dumps(each) for url in each["urls"]]
+        place = ("Istio Gateways", "") if router == "istio" else ("Gateway", scene.namespace)
+        urls = [url for each in found if (each["kind"], each["namespace"]) == place for url in each["urls"]]
         for url in urls:
             answer = PlainHttp(url).call("POST", "/predict", {"instances": [[1]]}, headers={"Host": HOST})
             if answer.code == 200:

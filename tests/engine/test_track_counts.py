@@ -57,7 +57,6 @@ def vllm(
         HTTP: [
             Point({"handler": "/v1/completions", "status": "2xx"}, good),
             Point({"handler": "/v1/completions", "status": "5xx"}, failed),
-            Point({"handler": "/metrics", "status": "5xx"}, 50),
         ],
         BUCKET: buckets(edges or {"0.5": 7, "1.0": 9, "+Inf": good}),
     }
