@@ -496,7 +496,7 @@ def some_workload(name: str, objectives: Sequence[Any], terms: Any, horizon: str
     return worlds.workload(name, objectives=objectives, placement=placement)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_plan_of_any_workload_is_one_that_an_api_server_takes_and_we_can_read(data: st.DataObject) -> None:
     objectives = data.draw(OBJECTIVES)
@@ -529,3 +529,70 @@ def test_the_state_of_a_plan_that_was_just_made_is_that_of_one_that_begins() -> 
     at = advised()
     fresh = carry_out(at, pass_over(at)).plans[0]
     assert recall_plan(fresh) == replace(State(), generation=-1)
+
+
+# -- whatever happens
+
+
+def happen(at: World, what: str) -> World:
+    """The world after one thing that users, prices or time do; none of it is a pass of the loop."""
+    if what.startswith("price"):
+        _, old, new = what.split()
+        prices = {"old": old, "new": new}
+        changed = [replace(each, spec=pool(each.meta.name, prices[each.meta.name]).spec) for each in at.pools]
+        return replace(at, pools=tuple(changed))
+    if what == "delete":
+        return replace(at, plans=at.plans[1:])
+    if what == "by hand":
+        others = (each for each in at.plans if each.meta.name != "by-hand")
+        return with_plans(at, *others, plan("by-hand"))
+    if what.endswith("h"):
+        return replace(at, now=at.now + timedelta(hours=int(what[:-1])))
+    first = next((each for each in at.plans if not is_ended(each)), None)
+    if first is None:
+        return at
+    over = ended(at, what, name=first.meta.name, target=first.spec.target.pool or "new")
+    return with_plans(
+        at, *(each for each in at.plans if each is not first), replace(first, status=over.status)
+    )
+
+
+def is_ended(each: Plan) -> bool:
+    return each.status.phase in {"Completed", "RolledBack", "Aborted"}
+
+
+HAPPENINGS = st.sampled_from(
+    [
+        "price 3 1",
+        "price 1 3",
+        "price 2 2",
+        "RolledBack",
+        "Aborted",
+        "Completed",
+        "delete",
+        "by hand",
+        "1h",
+        "30h",
+    ]
+)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(HAPPENINGS, min_size=4, max_size=10))
+def test_whatever_happens_a_workload_has_one_plan_of_ours_at_a_time_and_each_name_once(
+    happenings: list[str],
+) -> None:
+    at, names = advised(), set()
+    for what in happenings:
+        at = happen(at, what)
+        for _ in range(2):
+            at = replace(at, advice=advise(replace(at, advice=None), recall=recall_plan))
+            decisions = pass_over(at)
+            fresh = [body["metadata"]["name"] for body in made(decisions)]
+            assert len(fresh) <= 1
+            assert names.isdisjoint(fresh), "no name a second time"
+            assert not fresh or all(is_ended(each) for each in at.plans), "one at a time"
+            names |= set(fresh)
+            at = replace(carry_out(at, decisions), now=at.now + timedelta(minutes=10))
+        kept = [each for each in at.plans if each.meta.name in names and each.status.phase == "Completed"]
+        assert len(kept) <= 4, "three that ended, and one that ended just now"
