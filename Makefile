@@ -7,6 +7,9 @@ CLUSTER ?= sandbox
 KEEP ?=
 WORKERS ?= auto
 
+# Tests and the demo start processes by the hundred: without the cache each compiles every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test check e2e sandbox bench generate lock clean
 
 help: ## what each target does

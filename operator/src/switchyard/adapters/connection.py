@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-import kopf
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
@@ -94,29 +93,20 @@ class Connection:
     ) -> Answer | Failed:
         """The answer, whatever its status, or Failed when there was none in time."""
         answer = await self._send(method, path, query, body, content_type, accept, timeout_seconds)
-        if isinstance(answer, Answer) and answer.status == 401 and await self._reload():
+        if isinstance(answer, Answer) and answer.status == 401 and await self.reload():
             answer = await self._send(method, path, query, body, content_type, accept, timeout_seconds)
         return answer
 
-    async def login(self) -> kopf.ConnectionInfo:
-        """The same way in, for kopf; credentials are read anew."""
-        await self._reload()
-        conf = self.configuration
-        token = await conf.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
-        scheme, _, value = token.rpartition(" ")
-        return kopf.ConnectionInfo(
-            server=conf.host,
-            ca_path=conf.ssl_ca_cert,
-            insecure=not conf.verify_ssl,
-            username=conf.username or None,
-            password=conf.password or None,
-            scheme=scheme or None,
-            token=value or None,
-            certificate_path=conf.cert_file,
-            private_key_path=conf.key_file,
-            proxy_url=conf.proxy,
-            default_namespace=self.default_namespace,
-        )
+    async def reload(self) -> bool:
+        """True when credentials were read anew."""
+        async with self._reloading:
+            now = time.monotonic()
+            if now - self._reloaded_at < _RELOAD_INTERVAL_SECONDS:
+                return False
+            self._reloaded_at = now
+            self.configuration, self.default_namespace = await _load(self.kubeconfig, self.context)
+            await self.close()
+            return True
 
     async def close(self) -> None:
         if self._rest is not None:
@@ -152,17 +142,6 @@ class Connection:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failed(f"{method} {path}: {type(error).__name__}: {error}".removesuffix(": "))
         return Answer(response.status, _document(raw), _retry_after_seconds(response.headers))
-
-    async def _reload(self) -> bool:
-        """True when credentials were read anew."""
-        async with self._reloading:
-            now = time.monotonic()
-            if now - self._reloaded_at < _RELOAD_INTERVAL_SECONDS:
-                return False
-            self._reloaded_at = now
-            self.configuration, self.default_namespace = await _load(self.kubeconfig, self.context)
-            await self.close()
-            return True
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> Connection:

@@ -73,7 +73,25 @@ def build_registry(resources: Iterable[Resource]) -> kopf.OperatorRegistry:
 
 
 async def login(memo: WatchMemory, **_: Any) -> kopf.ConnectionInfo:
-    return await memo.connection.login()
+    """The way in that our own connection has; credentials are read anew."""
+    connection = memo.connection
+    await connection.reload()
+    conf = connection.configuration
+    token = await conf.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    scheme, __, value = token.rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=conf.host,
+        ca_path=conf.ssl_ca_cert,
+        insecure=not conf.verify_ssl,
+        username=conf.username or None,
+        password=conf.password or None,
+        scheme=scheme or None,
+        token=value or None,
+        certificate_path=conf.cert_file,
+        private_key_path=conf.key_file,
+        proxy_url=conf.proxy,
+        default_namespace=connection.default_namespace,
+    )
 
 
 async def hand_over_indexes(memo: WatchMemory, **kwargs: Any) -> None:

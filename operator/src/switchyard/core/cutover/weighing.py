@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from switchyard.core.cutover.bench import Surroundings
 from switchyard.core.cutover.evidence import Source, counts_by_track, take_window
-from switchyard.core.cutover.gates import judge
 from switchyard.core.cutover.judging import find_stage
 from switchyard.core.cutover.types import Observation, PlanFacts, State
 from switchyard.core.world import Sight
@@ -16,6 +15,9 @@ _UNSEEN = "the path was not looked at yet"
 
 def weigh(facts: PlanFacts, state: State, seen: Observation, sight: Sight | None) -> Observation:
     """The observation with the gates' reports, and the evidence to be remembered with them."""
+    # it brings scipy.special, which a start without plans need not wait for
+    from switchyard.core.cutover.gates import judge  # noqa: PLC0415  (see above)
+
     source, problem = _find_source(state, sight)
     taken = take_window(facts, state, source, problem, seen.now)
     around = Surroundings(
