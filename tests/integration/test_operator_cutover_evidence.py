@@ -30,6 +30,10 @@ WATCH = TrackWatch(
 BY_SERIES = replace(WATCH, source="main")
 TEMPLATES = [
     {"name": "refused", "query": 'sum(refused{namespace="{namespace}",pod=~"{track}-.*"})'},
+    {
+        "name": "answered",
+        "query": 'sum(vllm:request_success_total{namespace="{namespace}",pod=~"{track}-.*"})',
+    },
     {"name": "by-service", "query": 'up{namespace="{namespace}",service="{service}"}'},
 ]
 Told = Mapping[str, TrackCounts] | Failed
@@ -416,7 +420,7 @@ def test_a_gate_asks_for_the_candidate_alone() -> None:
         (vector(({"a": "1"}, 1), ({"a": "2"}, 2)), {}, "template refused: 2 series where one is wanted"),
         (vector(({}, 1), at=NOW - timedelta(seconds=301)), {}, "a sample older than 300 s"),
         (web.Response(status=503), {}, "source main: template refused: HTTP 503"),
-        (vector(), {"template": "other"}, "have no template other; there are: by-service, refused"),
+        (vector(), {"template": "other"}, "have no template other; there are: answered, by-service, refused"),
         (vector(), {"source": "other"}, "have no metric source other of type prometheus; there are: main"),
         (vector(), {"source": "cost"}, "have no metric source cost of type prometheus; there are: main"),
         (vector(), {"track": 'x"} or vector(0'}, "is no name of Kubernetes"),
