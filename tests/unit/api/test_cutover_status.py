@@ -52,6 +52,7 @@ HOMES = {
     "reading": "machine.reading",
     "evidence": "evidence",
     "restarts_before": "machine.restartsBefore",
+    "drift": "machine.drift",
     "dual_run_cost": "cost.dualRun",
     "cost_at": "machine.costAt",
     "history": "history",

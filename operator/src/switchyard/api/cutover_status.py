@@ -189,6 +189,11 @@ class MachineState(ApiModel):
     candidate_replicas: Count = Field(
         default=0, description="Replicas of the candidate that are asked for.", examples=[2]
     )
+    drift: Text = Field(
+        default="",
+        description="What somebody else changed on the path, as it was told last.",
+        examples=["kubectl-edit changed Service team/chat selector from a router to chat-gpu-l4"],
+    )
     restarts_before: Count = Field(
         default=0, description="Restarts of the candidate when the stage began.", examples=[0]
     )

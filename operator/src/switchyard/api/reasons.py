@@ -193,6 +193,7 @@ class Reason(StrEnum):
     VariantNotFound = "VariantNotFound", "The workload has no variant of that name."
     PoolNotFound = "PoolNotFound", "There is no AcceleratorPool of that name."
     AlreadyServing = "AlreadyServing", "The target is where the workload is served already."
+    RouteDrifted = "RouteDrifted", "Somebody else changed what carries the traffic of a plan; it is put back."
     RouterUnknown = "RouterUnknown", "What can be done with the workload's traffic is not known yet."
     RouterUnsupported = (
         "RouterUnsupported",

@@ -18,6 +18,7 @@ from tests.unit.core.cutover.cutover_world import (
 
 from switchyard.core.cutover.traffic import wants_release, wants_traffic
 from switchyard.core.cutover.types import SegmentFacts, SideView, WindowFacts
+from switchyard.core.routing.plan import Drift, RouteState
 
 WHOLE = (SegmentFacts("all", None, make_steps(10, 50, 100)),)
 PHASES = (
@@ -425,3 +426,25 @@ def test_segments_that_are_changed_under_way_return_everything():
     assert world.run_to_end().phase == "RolledBack"
     assert world.state.rollback_reason == "InputsChanged"
     assert world.weights[-1] == (0, 0)
+
+
+def test_what_somebody_changes_on_the_path_is_told_once_with_who_did_it_and_again_when_it_comes_back():
+    world = World(make_facts(segments=WHOLE))
+    world.run_to("Canary")
+    version = world.state.traffic_version
+    in_force = RouteState(is_engaged=True, version=version)
+    edit = Drift("Service team/chat spec.selector", "kubectl-edit", "track chat-new", "the routers")
+    for changes in ((edit,), (edit,), (), (edit,)):
+        world.changes["route"] = replace(in_force, drift=changes)
+        world.look()
+    told = [each.message for each in world.notes if each.reason == "RouteDrifted"]
+    assert (
+        told
+        == [
+            "kubectl-edit changed Service team/chat spec.selector from the routers to track chat-new; it is put back"
+        ]
+        * 2
+    )
+    world.changes["route"] = RouteState(problem="no answer")
+    world.look()
+    assert world.state.drift == told[-1], "not seeing is not seeing it gone"

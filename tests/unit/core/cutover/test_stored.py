@@ -63,6 +63,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reading": words,
     "evidence": st.dictionaries(words, words, max_size=5),
     "restarts_before": counts,
+    "drift": words,
     "dual_run_cost": st.decimals(0, 10**9, places=9),
     "cost_at": maybe_moments,
     "history": st.lists(

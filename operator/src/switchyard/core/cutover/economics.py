@@ -15,19 +15,21 @@ from decimal import Decimal
 from switchyard.core.cutover.capacity import count_replicas
 from switchyard.core.cutover.types import TERMINAL, Observation, PlanFacts, State
 
-_ACCRUAL_SECONDS = 60.0  # so that a plan which waits does not write its status at every look
+_ACCRUAL_SECONDS = 60.0  # at most, so that a plan which waits does not write its status at every look
 _NANO = Decimal("1e-9")
 _HOUR = Decimal(3600)
 
 
-def accrue(state: State, seen: Observation) -> tuple[Decimal, datetime | None]:
-    """The dual-run cost so far, and up to when it has been added."""
+def accrue(
+    state: State, seen: Observation, interval_seconds: float = _ACCRUAL_SECONDS
+) -> tuple[Decimal, datetime | None]:
+    """The dual-run cost so far, and up to when it has been added: once an interval, or a minute."""
     if state.phase in TERMINAL or not state.candidate_replicas:
         return state.dual_run_cost, None
     if state.cost_at is None:
         return state.dual_run_cost, seen.now
     seconds = (seen.now - state.cost_at).total_seconds()
-    if seconds < _ACCRUAL_SECONDS:
+    if seconds < min(interval_seconds, _ACCRUAL_SECONDS):
         return state.dual_run_cost, state.cost_at
     spent = find_dual_run_rate(state, seen) * Decimal(str(seconds)) / _HOUR
     return (state.dual_run_cost + spent).quantize(_NANO), seen.now

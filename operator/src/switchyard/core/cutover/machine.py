@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from switchyard.api import Reason
 from switchyard.core.cutover.beginning import await_approval, provision, start, validate
 from switchyard.core.cutover.calendar import next_opening
+from switchyard.core.cutover.drifting import note_drift
 from switchyard.core.cutover.economics import accrue
 from switchyard.core.cutover.holds import note_approvals
 from switchyard.core.cutover.judging import (
@@ -71,13 +72,14 @@ def _turn(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
 
 def _take_notes(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
     """The state with what needs no decision: cost, approvals, evidence, the confirmation of traffic."""
-    cost, cost_at = accrue(state, seen)
+    cost, cost_at = accrue(state, seen, facts.interval_seconds)
     noted = replace(state, generation=facts.generation, dual_run_cost=cost, cost_at=cost_at)
+    drifted = note_drift(noted, seen)
     if state.phase in TERMINAL:
-        return Stepped(noted)
-    approved = note_approvals(facts, noted, seen)
+        return drifted
+    approved = note_approvals(facts, drifted.state, seen)
     confirmed = confirm_stage(facts, approved.state, seen)
-    return Stepped(adopt_evidence(facts, confirmed, seen), approved.notes)
+    return Stepped(adopt_evidence(facts, confirmed, seen), drifted.notes + approved.notes)
 
 
 # -- rules: in order of rank; None where one has nothing to say

@@ -71,6 +71,7 @@ def read_state(status: CutoverPlanStatus) -> State:
         reading=machine.reading,
         evidence={each.key: each.data for each in status.evidence},
         restarts_before=machine.restarts_before,
+        drift=machine.drift,
         dual_run_cost=Decimal(status.cost.dual_run) if status.cost is not None else Decimal(0),
         cost_at=_read_moment(machine.cost_at),
         history=tuple(
@@ -99,6 +100,7 @@ def _write_machine(state: State) -> dict[str, Any]:
         "trafficVersion": state.traffic_version,
         "candidateReplicas": state.candidate_replicas,
         "restartsBefore": state.restarts_before,
+        "drift": state.drift,
         "phaseSince": _write_moment(state.phase_since),
         "stageSince": _write_moment(state.stage_since),
         "deadline": _write_moment(state.deadline),

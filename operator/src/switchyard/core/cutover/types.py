@@ -218,6 +218,7 @@ class State:
     reading: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
     restarts_before: int = 0
+    drift: str = ""  # what somebody else changed on the path, as it was told last
     dual_run_cost: Decimal = Decimal(0)
     cost_at: datetime | None = None
     history: tuple[Transition, ...] = ()
