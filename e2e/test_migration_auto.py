@@ -100,8 +100,8 @@ def test_a_price_change_becomes_a_plan_that_moves_the_workload_and_one_aborted_i
         scene.until(lambda: _phase(scene, back), lambda phase: phase == "Aborted", "the way back is aborted")
         scene.until(
             lambda: scene.get("iw", NAME)["status"].get("recommendation", {}),
-            lambda seen: bool(seen.get("settled")),
-            "it is recommended still",
+            lambda seen: str(seen.get("waitsFor", "")).startswith("TargetBackOff: "),
+            "it is recommended still, and says why no plan is made of it",
         )
         end = time.monotonic() + QUIET_SECONDS
         while time.monotonic() < end:
