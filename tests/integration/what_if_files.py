@@ -1,4 +1,4 @@
-"""Files for the tests of `plan` and `explain`, and the command as a process of its own."""
+"""Files for the tests of `plan` and `explain`, and the command, in this process or in one of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
+
+from switchyard.cli import main
 
 GPU = "example.com/gpu"
 
@@ -28,17 +31,22 @@ class Ran:
 
 
 def switchyard(*arguments: str | Path, stdin: str = "", environment: Mapping[str, str] | None = None) -> Ran:
-    """What the command said and how it ended."""
-    done = subprocess.run(
+    """What the command said and how it ended: in this process, or in one of its own with an environment."""
+    if environment is None:
+        done = CliRunner().invoke(main, [*map(str, arguments)], input=stdin, prog_name="switchyard")
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Ran(done.exit_code, done.stdout, done.stderr)
+    process = subprocess.run(
         [sys.executable, "-m", "switchyard", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, **environment},
         check=False,
     )
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return Ran(process.returncode, process.stdout, process.stderr)
 
 
 def pool(name: str, price: str = "1.00", **spec: Any) -> dict[str, Any]:
