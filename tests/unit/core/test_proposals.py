@@ -515,6 +515,7 @@ def test_a_plan_of_any_workload_is_one_that_an_api_server_takes_and_we_can_read(
     assert "latency" in str(body["spec"]["gates"]) or not objectives
 
 
+@settings(max_examples=30, deadline=None)
 @given(VARIANTS, VARIANTS, st.integers(0, 3), st.integers(0, 3))
 def test_names_tell_targets_and_recommendations_apart(one: str, other: str, first: int, second: int) -> None:
     of = some_workload("chat", [], {}, "24h")
