@@ -159,8 +159,7 @@ def _report(bench: Bench, gate: GateFacts, report: GateReport, book: Book) -> Ga
     if totals.candidate_requests and totals.baseline_requests:
         report = replace(report, observed=f"{shares[0]} against {shares[1]} {what}")
     if isinstance(book, Alone):
-        most = book.harm.margin / (1.0 + book.harm.margin)
-        report = replace(report, margin=f"{report.margin}: at most {show_percent(most)}")
+        report = replace(report, margin=f"{report.margin}: at most {show_percent(book.harm.bound_ratio)}")
     lack = _find_lack(bench, gate, book)
     if lack is not None:
         return replace(report, missing=lack[0], message=lack[1])
@@ -197,7 +196,7 @@ def conclude(
 
     Where the figures so far would never pass, nothing is said of either.
     """
-    message = evidence.explain() + (f" {note}" if note else "")
+    message = evidence.explain() + (f"; {note}" if note else "")
     if evidence.verdict != "Inconclusive":
         return replace(report, verdict=evidence.verdict, message=message)
     if needed >= MOST_SAMPLES:
@@ -257,8 +256,8 @@ def _say_unopened(bench: Bench, totals: Totals) -> str:
 
 def _note(book: Book) -> str:
     if book.totals.skipped:
-        return f"{book.totals.skipped} windows above the utilisation cap did not count."
-    return f"{book.totals.refused} windows contradicted themselves." if book.totals.refused else ""
+        return f"{book.totals.skipped} windows above the utilisation cap did not count"
+    return f"{book.totals.refused} windows contradicted themselves" if book.totals.refused else ""
 
 
 def _find_needed(book: Book, evidence: Evidence) -> int:

@@ -101,9 +101,12 @@ def _weigh(bench: Bench, gate: GateFacts, segment: str, text: str) -> Weighed:
             return weigh_parity(bench, gate, segment, text, step)
         reference = _read_reference(bench, segment)
         return weigh_comparison(bench, gate, segment, text, reference)
-    except EvidenceError as error:
-        message = f"what was remembered can't be read and is gathered anew: {error}"
-        return Weighed(GateReport(gate.name, "Error", segment, message=message[:200]))
+    except (EvidenceError, ValueError) as error:
+        return Weighed(GateReport(gate.name, "Error", segment, message=_say_unread(error)))
+
+
+def _say_unread(error: Exception) -> str:
+    return f"what was remembered can't be read and is gathered anew: {error}"[:200]
 
 
 # -- requests of the stage
@@ -161,7 +164,7 @@ def _judge_share(bench: Bench, segment: str, evidence: dict[str, str]) -> GateRe
     try:
         test, totals = _read_shares(bench.state.evidence.get(key, ""), bench.stage_name)
     except EvidenceError as error:
-        return GateReport(ROUTE_NOT_EFFECTIVE, "Error", segment, message=f"{error}"[:200])
+        return GateReport(ROUTE_NOT_EFFECTIVE, "Error", segment, message=_say_unread(error))
     tally = bench.find_tally(segment)
     if tally is not None and window is not None and window.index > test.last_index:
         started = tally.started.get(BASELINE, 0), tally.started.get(CANDIDATE, 0)
@@ -187,11 +190,12 @@ def _read_shares(text: str, stage: str) -> tuple[SampleRatioTest, tuple[int, int
         return SampleRatioTest(), (0, 0)
     try:
         name, baseline, candidate, plain = json.loads(text)
+        totals = int(baseline), int(candidate)
     except (ValueError, TypeError, RecursionError) as error:
         raise EvidenceError(f"evidence: {error}") from None
     if name != stage:
         return SampleRatioTest(), (0, 0)
-    return SampleRatioTest.from_json(json.dumps(plain)), (int(baseline), int(candidate))
+    return SampleRatioTest.from_json(json.dumps(plain)), totals
 
 
 # -- the baseline's share, for when it no longer answers

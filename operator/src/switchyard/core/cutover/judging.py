@@ -111,20 +111,19 @@ def describe_reports(reports: Sequence[GateReport]) -> str:
 
 
 def describe_report(report: GateReport) -> str:
-    """A report with metric, value, margin and samples."""
+    """A report with metric, value, margin and samples, and what follows from them."""
     name = f"gate {report.name}" + (f" in segment {report.segment}" if report.segment else "")
-    parts = []
+    figures = []
     if report.observed:
         allowed = f" (allowed: {report.margin})" if report.margin else ""
-        parts.append(f"{report.observed}{allowed}")
+        figures.append(f"{report.observed}{allowed}")
     if report.samples:
-        parts.append(f"{report.samples} samples")
+        figures.append(f"{report.samples} samples")
     if report.missing:
         side = "both sides are" if report.missing == "both" else f"the {report.missing} is"
-        parts.append(f"{side} without data")
-    if report.message:
-        parts.append(report.message)
-    return f"{name}: {', '.join(parts) or report.verdict}"
+        figures.append(f"{side} without data")
+    parts = [name, ", ".join(figures), report.message]
+    return ": ".join(each for each in (*parts, "" if any(parts[1:]) else report.verdict) if each)
 
 
 def find_shortfall(facts: PlanFacts, state: State, seen: Observation) -> str:

@@ -17,6 +17,7 @@ from typing import Self, cast
 from scipy.special import betaincinv
 
 from switchyard.core.cutover.sequential.betting import BettingTest, ScoreWindow
+from switchyard.core.cutover.sequential.bound import BoundTest
 from switchyard.core.cutover.sequential.difference import DifferenceTest
 from switchyard.core.cutover.sequential.evidence import Sides, guard, widen
 from switchyard.core.cutover.sequential.hard_stop import FailureWindow, HardStop
@@ -163,11 +164,12 @@ class Contrasts(Ledger):
 class Alone(Ledger):
     """The candidate against bounds of its share: `harm` of the most, `safe` of the least that is allowed.
 
-    A PairedTest in which a bad request stands for a pair that the candidate lost, a good one for one it won:
-    its margin is the odds of the bound. With what confidence the bounds hold is part of the probabilities.
+    `safe` is a PairedTest in which a bad request stands for a pair that the candidate lost, a good one for
+    one it won: its margin is the odds of the bound. With what confidence the bounds hold is part of the
+    probabilities.
     """
 
-    harm: PairedTest
+    harm: BoundTest
     harm_guard: SelfNormalisedTest
     safe: PairedTest
     stop: HardStop
@@ -186,16 +188,15 @@ class Alone(Ledger):
         least = 0.0 if not bad else float(betaincinv(bad, requests - bad + 1, levels[1]))
         return cls(
             Totals(baseline_requests=requests, baseline_bad=bad),
-            PairedTest(_odds(margin.widen(most))),
-            SelfNormalisedTest(1.0),
+            BoundTest(margin.widen(most)),
+            SelfNormalisedTest(),
             PairedTest(_odds(margin.widen(least))),
             stop,
         )
 
     def update(self, index: int, seconds: float, requests: int, bad: int, run: int) -> Self:
         """With one window counted."""
-        window = PairWindow(index, bad, requests - bad, requests)
-        share = self.harm.margin / (1.0 + self.harm.margin)
+        share = self.harm.bound_ratio
         spread = math.sqrt(requests * share * (1.0 - share))
         deviation = (bad - requests * share) / spread if spread > 0.0 else 0.0
         skewness = (1.0 - 2.0 * share) / spread if spread > 0.0 else 0.0
@@ -203,9 +204,9 @@ class Alone(Ledger):
         return replace(
             self,
             totals=self.totals.plus(index, seconds, contrast),
-            harm=self.harm.update(window),
+            harm=self.harm.update(index, requests, bad),
             harm_guard=self.harm_guard.count(index, deviation, skewness),
-            safe=self.safe.update(window),
+            safe=self.safe.update(PairWindow(index, bad, requests - bad, requests)),
             stop=self.stop.update(_watch_failures(index, contrast, run)),
         )
 

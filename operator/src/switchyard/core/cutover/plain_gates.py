@@ -147,7 +147,7 @@ def _find_parity_lack(bench: Bench, gate: GateFacts, book: Losses) -> str:
 def _say_incomparable(incomparable: int, pairs: int) -> str:
     if not incomparable:
         return ""
-    return f"{show_percent(incomparable / (incomparable + pairs))} of the pairs could not be compared."
+    return f"{show_percent(incomparable / (incomparable + pairs))} of the pairs could not be compared"
 
 
 def _observe_cost(bench: Bench, answered: int, seconds: float) -> Decimal | None:

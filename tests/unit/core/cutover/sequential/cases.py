@@ -39,6 +39,10 @@ def share_windows(index):
     return st.tuples(counts, counts, st.floats(0, 1)).map(lambda each: ShareWindow(index, *each))
 
 
+def bound_windows(index):
+    return st.tuples(counts, counts).map(lambda each: (index, sum(each), each[0]))
+
+
 @st.composite
 def failure_windows(draw, index):
     contrast = draw(contrasts())

@@ -9,7 +9,7 @@ import math
 import os
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from switchyard.core.cutover.sequential.betting import BET_RATIOS, compute_log_factors
 from switchyard.core.cutover.sequential.difference import (
@@ -24,7 +24,7 @@ from switchyard.core.cutover.sequential.hypergeometric import (
     compute_log_ratios,
     compute_log_terms,
 )
-from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, LOG_ODDS_WEIGHTS
+from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, begin_again
 from switchyard.core.cutover.sequential.self_normalised import (
     RATES,
     compute_deviation,
@@ -48,6 +48,19 @@ def report(what: str, **figures: object) -> None:
 def mean_exp(logs, weights):
     top = logs.max(axis=-1)
     return top + np.log(np.exp(logs - top[..., None]) @ weights)
+
+
+def add_up(logs, *, is_safe=False):
+    """The log of products over windows, (streams, windows, alternatives); of harm they begin with each window."""
+    weights = np.full(logs.shape[-1], 1 / logs.shape[-1])
+    if is_safe:
+        return mean_exp(np.cumsum(logs, axis=1), weights)
+    evidence, sums = np.empty(logs.shape[:2]), np.full_like(logs[:, 0], -np.inf)
+    for window in range(logs.shape[1]):
+        sums = begin_again(sums, window + 1) + logs[:, window]
+        waiting = special.polygamma(1, window + 2) * 6 / math.pi**2
+        evidence[:, window] = np.logaddexp(mean_exp(sums, weights), math.log(waiting))
+    return evidence
 
 
 def compute_moments(baseline_requests, candidate_requests, bad, log_odds_ratio):
@@ -124,7 +137,7 @@ class Errors:
         lowest = self._per_total(fewest, 2)
         beyond = (self.candidate_bad - lowest[..., 0]) * lowest[..., 1]
         logs += beyond[..., None] * direction * LOG_ODDS_STEPS
-        return mean_exp(np.cumsum(logs, axis=1), LOG_ODDS_WEIGHTS)
+        return add_up(logs, is_safe=is_safe)
 
     def difference_logs(self, margin, *, is_safe=False):
         """DifferenceTest's log evidence after every window."""
@@ -139,7 +152,7 @@ class Errors:
                 rate = estimate_rate(requests, bad, guess_rate(margin))
                 logs[:, window] = compute_difference_logs(sizes, counts, rate, margin, is_safe=is_safe)
             requests, bad = 0.95 * requests + sizes[0], 0.95 * bad + counts[0]
-        return mean_exp(np.cumsum(logs, axis=1), np.full(width, 1 / width))
+        return add_up(logs, is_safe=is_safe)
 
     def _moments(self, margin):
         def moments(baseline, candidate, bad):
@@ -165,7 +178,7 @@ class Errors:
                 z, skewness = compute_deviation(np.array([sizes]), counts[:, None, :], rate, margin, absolute)
                 logs[:, window] = compute_deviation_logs(direction * z, direction * skewness)
             requests, bad = 0.95 * requests + sizes[0], 0.95 * bad + counts[:, 0]
-        return mean_exp(np.cumsum(logs, axis=1), np.full(len(RATES), 1 / len(RATES)))
+        return add_up(logs, is_safe=is_safe)
 
     def naive_p_values(self, margin):
         """What a fixed-sample one-sided test of all counts so far (Mantel and Haenszel) says at every window."""

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from switchyard.core.cutover.sequential.hypergeometric import Contrast
-from switchyard.core.cutover.sequential.mixture import Floats, log_mean
+from switchyard.core.cutover.sequential.mixture import (
+    LOG_FLOOR,
+    Floats,
+    begin_again,
+    log_mean,
+    log_mean_of_begun,
+)
 from switchyard.core.cutover.sequential.needed import diverge, equalise
 from switchyard.core.cutover.sequential.persisted import Persisted, round_down
 from switchyard.core.cutover.sequential.ratio import ContrastWindow
@@ -46,14 +52,16 @@ class DifferenceTest(Persisted):
     last_index: int = -1
     baseline_requests: float = 0.0
     baseline_bad: float = 0.0
-    harm_logs: tuple[float, ...] = (0.0,) * HARM_STEPS
+    windows: int = 0
+    harm_logs: tuple[float, ...] = (LOG_FLOOR,) * HARM_STEPS
     safe_logs: tuple[float, ...] = (0.0,) * len(SAFE_RATIOS)
 
     def update(self, window: ContrastWindow) -> Self:
         """The test with this window counted; the same where it has been."""
         if window.index <= self.last_index:
             return self
-        harm, safe = np.array(self.harm_logs), np.array(self.safe_logs)
+        windows = self.windows + 1
+        harm, safe = begin_again(self.harm_logs, windows), np.array(self.safe_logs)
         if self.baseline_requests > 0.0:
             rate = estimate_rate(self.baseline_requests, self.baseline_bad, guess_rate(self.margin))
             for each in window.strata:
@@ -64,6 +72,7 @@ class DifferenceTest(Persisted):
         return replace(
             self,
             last_index=window.index,
+            windows=windows,
             baseline_requests=fade(
                 self.baseline_requests, sum(each.baseline_requests for each in window.strata)
             ),
@@ -75,7 +84,7 @@ class DifferenceTest(Persisted):
     @property
     def harm_log_e(self) -> float:
         """Log of the evidence that the candidate is worse by more than the margin."""
-        return log_mean(self.harm_logs, _HARM_WEIGHTS)
+        return log_mean_of_begun(self.harm_logs, _HARM_WEIGHTS, self.windows)
 
     @property
     def safe_log_e(self) -> float:

@@ -68,27 +68,25 @@ class Evidence:
         return _to_percent(self.safe_log_e, to_threshold(self.promotion_probability))
 
     def explain(self) -> str:
-        """A sentence that says why."""
+        """Why it says so, as part of a sentence."""
         if self.verdict == "Fail":
             return (
-                "The candidate is worse than the margin allows: "
-                f"if it were not, evidence like this would come up with a probability of at most "
-                f"{_show_probability(self.harm_log_e)}."
+                "the candidate is worse than the margin allows (such evidence, if it were not, has a "
+                f"probability of at most {_show_probability(self.harm_log_e)})"
             )
         if self.verdict == "Pass":
             return (
-                "The candidate is within the margin: "
-                f"if it were not, evidence like this would come up with a probability of at most "
-                f"{_show_probability(self.safe_log_e)}."
+                "the candidate is within the margin (such evidence, if it were not, has a probability of at "
+                f"most {_show_probability(self.safe_log_e)})"
             )
         if self.safe_percent == 100:
             return (
-                f"The candidate is within the margin, after {self.samples} of at least "
-                f"{self.min_samples} samples."
+                f"the candidate is within the margin, after {self.samples} of at least "
+                f"{self.min_samples} samples"
             )
         return (
-            f"Undecided after {self.samples} samples: evidence of harm at {self.harm_percent} % of what a "
-            f"rollback needs, of safety at {self.safe_percent} % of what a pass needs."
+            f"undecided, with evidence of harm at {self.harm_percent} % of what a rollback needs, and of "
+            f"safety at {self.safe_percent} % of what a pass needs"
         )
 
 

@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from switchyard.core.cutover.sequential.hypergeometric import Contrast, compute_log_ratios
-from switchyard.core.cutover.sequential.mixture import LOG_ODDS_STEPS, LOG_ODDS_WEIGHTS, log_mean
+from switchyard.core.cutover.sequential.mixture import (
+    LOG_FLOOR,
+    LOG_ODDS_STEPS,
+    LOG_ODDS_WEIGHTS,
+    begin_again,
+    log_mean,
+    log_mean_of_begun,
+)
 from switchyard.core.cutover.sequential.persisted import Persisted, round_down
 
-_ZEROS = (0.0,) * len(LOG_ODDS_STEPS)
+_ZEROS, _NOTHING = (0.0,) * len(LOG_ODDS_STEPS), (LOG_FLOOR,) * len(LOG_ODDS_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +38,14 @@ class RatioTest(Persisted):
 
     Per side an average over odds ratios of the product of likelihood ratios (the method of mixtures) of
     Fisher's noncentral hypergeometric distribution, which has a monotone likelihood ratio: what holds at the
-    margin holds beyond it. `harm_logs`, `safe_logs`: the log of each product.
+    margin holds beyond it. `harm_logs`, `safe_logs`: the log of each product; those of harm begin with every
+    window (`begin_again`).
     """
 
     margin: float = 1.0
     last_index: int = -1
-    harm_logs: tuple[float, ...] = _ZEROS
+    windows: int = 0
+    harm_logs: tuple[float, ...] = _NOTHING
     safe_logs: tuple[float, ...] = _ZEROS
 
     def update(self, window: ContrastWindow) -> Self:
@@ -44,7 +53,8 @@ class RatioTest(Persisted):
         if window.index <= self.last_index:
             return self
         log_margin = math.log(self.margin)
-        harm, safe = list(self.harm_logs), list(self.safe_logs)
+        windows = self.windows + 1
+        harm, safe = begin_again(self.harm_logs, windows).tolist(), list(self.safe_logs)
         for contrast in window.strata:
             for sums, direction in ((harm, 1.0), (safe, -1.0)):
                 alternatives = log_margin + direction * LOG_ODDS_STEPS
@@ -53,6 +63,7 @@ class RatioTest(Persisted):
         return replace(
             self,
             last_index=window.index,
+            windows=windows,
             harm_logs=tuple(map(round_down, harm)),
             safe_logs=tuple(map(round_down, safe)),
         )
@@ -60,7 +71,7 @@ class RatioTest(Persisted):
     @property
     def harm_log_e(self) -> float:
         """Log of the evidence that the odds ratio is above the margin."""
-        return log_mean(self.harm_logs, LOG_ODDS_WEIGHTS)
+        return log_mean_of_begun(self.harm_logs, LOG_ODDS_WEIGHTS, self.windows)
 
     @property
     def safe_log_e(self) -> float:

@@ -11,14 +11,20 @@ from numpy.typing import ArrayLike
 
 from switchyard.core.cutover.sequential.difference import estimate_rate, fade
 from switchyard.core.cutover.sequential.hypergeometric import Contrast
-from switchyard.core.cutover.sequential.mixture import Floats, log_mean
+from switchyard.core.cutover.sequential.mixture import (
+    LOG_FLOOR,
+    Floats,
+    begin_again,
+    log_mean,
+    log_mean_of_begun,
+)
 from switchyard.core.cutover.sequential.needed import equalise
 from switchyard.core.cutover.sequential.persisted import Persisted, round_down
 from switchyard.core.cutover.sequential.ratio import ContrastWindow
 
 RATES = np.array([0.15, 0.4, 1.0, 3.0])
 _WEIGHTS = np.full(len(RATES), 1 / len(RATES))
-_ZEROS = (0.0,) * len(RATES)
+_ZEROS, _NOTHING = (0.0,) * len(RATES), (LOG_FLOOR,) * len(RATES)
 # What of a skewness moves the mean of tanh(l z) back to 0, to first order (Edgeworth): l^2 / 3 for small
 # rates, and for large ones, which see signs alone, the 1/6 between median and mean.
 _SHIFTS = RATES**2 / (3.0 + 6.0 * RATES**2)
@@ -32,7 +38,8 @@ class SelfNormalisedTest(Persisted):
     that requests are independent within a window. Mean over rates l of the product over windows of
     exp(l z) / cosh(l z) = 1 + tanh(l z), which averages 1 where z and -z are as likely, and less where z lies
     lower, as it rises with z. A window at most doubles the evidence, and does so for any large z: for large l
-    this is a test of signs. `harm_logs`, `safe_logs`: the log of each product.
+    this is a test of signs. `harm_logs`, `safe_logs`: the log of each product; those of harm begin with every
+    window (`begin_again`).
 
     The margin is an odds ratio or, where it is wider, a difference of shares, `absolute`. Where the baseline
     lies is learned from earlier windows: `baseline_requests`, `baseline_bad`, fading. The first window only
@@ -44,7 +51,8 @@ class SelfNormalisedTest(Persisted):
     last_index: int = -1
     baseline_requests: float = 0.0
     baseline_bad: float = 0.0
-    harm_logs: tuple[float, ...] = _ZEROS
+    windows: int = 0
+    harm_logs: tuple[float, ...] = _NOTHING
     safe_logs: tuple[float, ...] = _ZEROS
 
     def update(self, window: ContrastWindow) -> Self:
@@ -76,11 +84,13 @@ class SelfNormalisedTest(Persisted):
         """The test with one deviation counted that was measured in a scale known beforehand."""
         if index <= self.last_index:
             return self
-        harm = np.array(self.harm_logs) + compute_deviation_logs(deviation, skewness)
+        windows = self.windows + 1
+        harm = begin_again(self.harm_logs, windows) + compute_deviation_logs(deviation, skewness)
         safe = np.array(self.safe_logs) + compute_deviation_logs(-deviation, -skewness)
         return replace(
             self,
             last_index=index,
+            windows=windows,
             harm_logs=tuple(round_down(float(log)) for log in harm),
             safe_logs=tuple(round_down(float(log)) for log in safe),
         )
@@ -88,7 +98,7 @@ class SelfNormalisedTest(Persisted):
     @property
     def harm_log_e(self) -> float:
         """Log of the evidence that deviations are above 0."""
-        return log_mean(self.harm_logs, _WEIGHTS)
+        return log_mean_of_begun(self.harm_logs, _WEIGHTS, self.windows)
 
     @property
     def safe_log_e(self) -> float:
