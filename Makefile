@@ -24,7 +24,7 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: $(STAMP) ## an embedded cluster, the operator and four services placed, served and re-placed
+demo: $(STAMP) ## an embedded cluster, services placed, served, re-placed, and one moved under its users
 	$(BIN)/switchyard demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## all tests

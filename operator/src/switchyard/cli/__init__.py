@@ -14,7 +14,7 @@ import click
 _COMMANDS = {
     "catalog": ("catalog", "List the accelerators that Switchyard knows, with sources."),
     "cutover": ("cutover", "Write, follow, approve, pause, end and report cutovers of workloads."),
-    "demo": ("demo", "Run the whole thing here: embedded cluster, operator, workloads, a node failure."),
+    "demo": ("demo", "Run the whole thing here: embedded cluster, operator, a node failure, cutovers."),
     "explain": ("explain", "Explain a workload's placement: every option, its cost, where the choice turns."),
     "model-server": ("model_server", "Serve a simulated model over HTTP."),
     "operator": ("operator", "Run the operator against a cluster."),

@@ -12,13 +12,14 @@ from typing import Any
 import click
 from rich.console import Console
 
+from switchyard.cli.demo_move import move
 from switchyard.cli.demo_report import is_true, milliseconds, pool_table, reasons, workload_table
 from switchyard.cli.demo_stage import NAMESPACE, RELEASE, DemoError, Sources, Stage, open_stage
 from switchyard.cli.demo_traffic import Call, Seen, send
 
-_MEASURED_SECONDS = 12.0
+_MEASURED_SECONDS = 8.0
 _WARM_UP_SECONDS = 1.0
-_FAILURE_SECONDS = 20.0
+_FAILURE_SECONDS = 16.0
 _READY_TIMEOUT_SECONDS = 60.0
 _MOST_REQUESTS_PER_SECOND = 40.0  # per workload: servers and clients share this machine
 _DAY_SECONDS = 86_400.0
@@ -39,7 +40,7 @@ console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave cluster and operator up and say what to try.")
 def command(*, keep: bool) -> None:
-    """Run the whole thing here: embedded cluster, operator, workloads, a node failure."""
+    """Run the whole thing here: embedded cluster, operator, a node failure, cutovers."""
     directory = Path(tempfile.mkdtemp(prefix="switchyard-demo-"))
     began = time.monotonic()
     try:
@@ -81,6 +82,7 @@ def _play(stage: Stage) -> None:
         raise DemoError(f"no request was answered by {', '.join(unserved)}")
 
     _lose_a_node(stage, workloads)
+    move(stage, console, number=6)
 
 
 def _workloads(stage: Stage) -> list[dict[str, Any]]:

@@ -21,6 +21,11 @@ from switchyard.sandbox.handle import SandboxProcess
 NAMESPACE = "switchyard-system"
 RELEASE = "switchyard"
 _POLL_SECONDS = 0.25
+# One router pod that goes quickly, and looks at pods each second: the demo's plans move within seconds.
+_SETTINGS = """
+signalInterval: 1s
+router: {image: switchyard:0.1.0, replicas: 1, drainDelay: 1s, grace: 10s}
+"""
 
 
 class DemoError(Exception):
@@ -98,7 +103,10 @@ class Stage:
         kubeconfig = self.directory / "operator.kubeconfig"
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
+        settings = self.directory / "settings.yaml"
+        settings.write_text(_SETTINGS, encoding="utf-8")
         command = [sys.executable, "-m", "switchyard", "operator", "--kubeconfig", str(kubeconfig)]
+        command += ["--config", str(settings)]
         with self.operator_log.open("wb") as log:
             self._operator = subprocess.Popen(  # noqa: S603 - our own arguments
                 [*command, "--namespace", NAMESPACE, "--listen", "127.0.0.1:0"],

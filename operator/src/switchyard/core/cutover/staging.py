@@ -125,8 +125,8 @@ def is_step_lowered(facts: PlanFacts, state: State) -> bool:
 
 
 def _add_figures(message: str, facts: PlanFacts, state: State, seen: Observation) -> str:
-    """The message with what the gates of the stage before said."""
-    figures = describe_reports(list_reports(facts, state, seen))
+    """The message with the figures of all gates of the stage before; sentences would crowd some out."""
+    figures = describe_reports([replace(each, message="") for each in list_reports(facts, state, seen)])
     return f"{message}; passed: {figures}" if figures else message
 
 
