@@ -239,6 +239,17 @@ def test_completing_binds_the_workload_to_the_candidate_and_keeps_the_baseline_u
     assert deployments(settle_with(after, move=state("Completed", weight=100))) == {NEW.track: 2}
 
 
+def test_a_plan_called_back_after_it_gave_the_service_away_leaves_callers_where_pods_are_ready() -> None:
+    at = settle_held(held(settle_with(two_pools(), move=CANARY)), replace(CANARY, candidate_replicas=2))
+    completing = state("Completing", replicas=2, weight=100)
+    at = settle_with(with_selector(settle_held(at, completing), NEW.track), move=completing)
+    back = state("RollingBack", replicas=2)
+    began = apply(at, decide_with(at, move=back), are_pods_starting=False)
+    assert deployments(began) == {OLD.track: 2, NEW.track: 2}
+    assert points_to(began) == NEW.track
+    assert points_to(settle_with(began, move=back)) == OLD.track
+
+
 def with_selector(at: World, track: str) -> World:
     """The world after whoever held the traffic pointed the stable Service to a track and let go."""
     there = stable(at)

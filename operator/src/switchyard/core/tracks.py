@@ -127,11 +127,13 @@ def _find_planned(
 
 
 def choose_serving(standing: Standing, wanted: str, ready: Mapping[str, int]) -> str:
-    """The track for the stable Service to point to: the wanted one, or the old one while only that serves."""
-    if wanted and ready.get(wanted, 0):
-        return wanted
-    if standing.served and ready.get(standing.served, 0):
-        return standing.served
+    """The track for the stable Service to point to: the wanted one, or the old one while only that serves.
+
+    Callers are never led away from ready pods to none, whoever led them there.
+    """
+    for name in (wanted, standing.served, standing.pointed_at):
+        if name and ready.get(name, 0):
+            return name
     return wanted or standing.served
 
 
