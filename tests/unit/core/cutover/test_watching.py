@@ -265,6 +265,9 @@ def test_signals_of_a_sight_reach_their_gate(value: SignalValue | None, verdict:
         ("gatewayAPI", None, (SIGNAL,), ""),
         ("gatewayAPI", None, (ERRORS, LATENCY), "signals.preset is not given; give workload"),
         ("istio", {"preset": "kserve"}, (ERRORS,), "signals.preset kserve does not tell answers"),
+        ("istio", {"preset": "triton"}, (ERRORS,), ""),
+        ("istio", {"preset": "triton"}, (ERRORS, LATENCY), "gate latency: preset triton tells no latency"),
+        ("istio", {"preset": "triton"}, (ERRORS, replace(LATENCY, stages=frozenset({"shadow"}))), ""),
     ],
 )
 def test_a_way_that_counts_no_users_needs_metrics_that_do(

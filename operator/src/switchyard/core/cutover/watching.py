@@ -40,7 +40,7 @@ def find_evidence_watch(
 def find_counting_gap(facts: PlanFacts, router: Router, workload: InferenceWorkloadSpec) -> str:
     """Why nobody would count users' requests for the gates of canary and soak; empty if somebody does."""
     needing = [
-        each.name
+        each
         for each in facts.gates
         if each.kind in {"errors", "latency"} and each.stages & {"canary", "soak"}
     ]
@@ -48,12 +48,21 @@ def find_counting_gap(facts: PlanFacts, router: Router, workload: InferenceWorkl
         return ""
     presets = load_signal_presets()
     _, name = _choose_metrics(workload)
-    if name in presets and presets[name].answers is not None:
-        return ""
+    answers = presets[name].answers if name in presets else None
+    if answers is not None:
+        untold = [
+            each for each in needing if each.kind == "latency" and not answers.find_histogram(each.metric)
+        ]
+        return "; ".join(
+            f"gate {each.name}: preset {name} tells no {each.metric} of answers, and router {router} sees "
+            "none; judge it in stages: [shadow], name another signals.preset, or let router builtin move it"
+            for each in untold
+        )
     telling = ", ".join(sorted(each for each, preset in presets.items() if preset.answers is not None))
+    names = ", ".join(each.name for each in needing)
     found = f"signals.preset {name} does not tell answers" if name else "signals.preset is not given"
     return (
-        f"router {router} counts no requests of users, and gates {', '.join(needing)} go by them: {found}; "
+        f"router {router} counts no requests of users, and gates {names} go by them: {found}; "
         f"give workload {facts.workload} one of {telling}, or let router builtin move it"
     )
 
