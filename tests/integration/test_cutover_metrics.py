@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.unit.core.cutover import cutover_world
 from tests.unit.core.cutover.cutover_world import fail_when, make_facts, report
+from tests.unit.core.cutover.told_plan import ToldPlan
 
 from switchyard.adapters import cutover_metric_catalog as catalog
 from switchyard.adapters.cutover_metrics import RETURN_REASONS
 from switchyard.adapters.metrics import Metrics
 from switchyard.api.cutover import CutoverPlanSpec
 from switchyard.api.cutover_status import CutoverPlanStatus, Phase
-from switchyard.core.cutover.describe import describe_plan
 from switchyard.core.decisions import Decisions, ObjectDecision, StatusWrite
 from switchyard.core.routing.plan import Drift, RouteState
 from switchyard.core.world import Meta, Plan, Sight, World
@@ -219,38 +217,16 @@ def test_changes_of_the_path_by_others_are_counted_once_per_look() -> None:
 
 
 @dataclass
-class Course:
+class Course(ToldPlan):
     """A plan carried out by the real machine, and its metrics after each look."""
 
     metrics: Metrics = field(default_factory=Metrics)
-    world: cutover_world.World = field(default_factory=cutover_world.World)
-    status: Mapping[str, Any] = field(default_factory=dict)
 
     def look(self) -> str:
-        seen = self.world.observe()
-        state = self.world.look()
-        before = CutoverPlanStatus.model_validate(self.status)
-        fields, findings = describe_plan(self.world.facts, state, seen, before)
-        conditions = [
-            {
-                "type": each.type,
-                "status": each.status,
-                "reason": each.reason,
-                "message": each.message,
-                "lastTransitionTime": "2026-11-21T12:00:00Z",
-            }
-            for each in findings
-        ]
-        self.status = {**fields, "conditions": conditions}
-        show(self.metrics, make_plan(self.status), now=seen.now)
-        return state.phase
-
-    def run_to(self, *phases: str) -> str:
-        for _ in range(400):
-            phase = self.look()
-            if phase in phases:
-                return phase
-        raise AssertionError(f"never in {phases}")
+        now = self.world.now
+        phase = super().look()
+        show(self.metrics, make_plan(self.status), now=now)
+        return phase
 
     def rollbacks(self) -> dict[str, float]:
         return {
@@ -342,7 +318,7 @@ def test_every_reason_to_return_is_there_from_the_start(reason: str) -> None:
 def test_the_number_of_series_of_a_plan_is_bounded() -> None:
     """By its segments and gates, whatever their reports say."""
     metrics = Metrics()
-    course = Course(metrics)
+    course = Course(metrics=metrics)
     gates = [report(f"g{number}", "Inconclusive", "batch", message=f"m{number}") for number in range(12)]
     course.world.facts = replace(make_facts())
     course.world.judge = lambda _: tuple(gates)

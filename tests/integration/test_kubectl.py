@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.unit.core.cutover.told_plan import ToldPlan
 
 from switchyard.sandbox.handle import SandboxProcess
 
+_CRDS = Path(__file__).parents[2] / "crds"
 _FLEET = {
     "pools": [
         {"name": "gpu", "nodes": 1, "cpu": "8", "memory": "32Gi", "devices": {"nvidia.com/gpu": 2}},
@@ -225,3 +227,26 @@ def test_a_service_accounts_token_works_as_a_credential(kubectl: Kubectl, namesp
     assert "kube-root-ca.crt" in kubectl(f"get configmaps -n {namespace} --user=bot-{namespace}")
     told = kubectl(f"get pods -n {namespace} --user=bot-{namespace}", code=1)
     assert f'User "system:serviceaccount:{namespace}:bot" cannot list resource "pods"' in told
+
+
+def test_a_pipeline_waits_for_the_end_of_a_plan(kubectl: Kubectl, namespace: str) -> None:
+    """An end without success is none: `wait` goes on until its timeout."""
+    kubectl(f"apply --server-side -f {_CRDS / 'switchyard.dev_cutoverplans.yaml'}")
+    kubectl("wait --for=condition=Established crd/cutoverplans.switchyard.dev --timeout=30s")
+    wait = f"wait -n {namespace} --for=condition=Succeeded cutoverplan/move"
+    plan = ToldPlan()
+    told = plan.build_body()
+    fresh = {key: told[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "move"}}
+    kubectl(f"create -n {namespace} -f -", text=yaml.safe_dump(fresh))
+    plan.run_to("Canary")
+    _write_status(kubectl, namespace, plan)
+    assert "timed out" in kubectl(f"{wait} --timeout=1s", code=1)
+    plan.run_to("Completed")
+    _write_status(kubectl, namespace, plan)
+    assert "condition met" in kubectl(f"{wait} --timeout=30s")
+
+
+def _write_status(kubectl: Kubectl, namespace: str, plan: ToldPlan) -> None:
+    path = f"/apis/switchyard.dev/v1alpha1/namespaces/{namespace}/cutoverplans/move"
+    body = json.loads(kubectl(f"get --raw {path}"))
+    kubectl(f"replace --raw {path}/status -f -", text=json.dumps({**body, "status": plan.status}))

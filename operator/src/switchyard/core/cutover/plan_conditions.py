@@ -63,7 +63,9 @@ def _judge_ready(state: State, *, is_stalled: bool) -> str:
 
 
 def _find_reason(state: State) -> Reason:
-    """Why it waits, or why it came to be where it is."""
+    """Why it waits, or why it came to be where it is; of an end without success only which it is."""
+    if state.phase in {"RolledBack", "Aborted"}:
+        return Reason[state.phase]
     word = state.pause_reason or (state.history[-1].reason if state.history else "")
     if word in Reason.__members__:
         return Reason[word]
