@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ import pytest
 
 from switchyard.core.cutover.bench import Surroundings, share_probabilities
 from switchyard.core.cutover.gates import ROUTE_NOT_EFFECTIVE
+from switchyard.core.cutover.judging import describe_report
 from switchyard.core.cutover.orders import SignalValue
 from switchyard.core.cutover.types import (
     GateFacts,
@@ -133,6 +135,39 @@ def test_a_mix_of_lengths_that_differs_between_the_arms_is_no_regression():
     report = find(plan, "latency")
     assert report.observed.startswith("28 % against 3.71 %")
     assert report.verdict != "Fail"
+
+
+CHANCE = r"\(such evidence, if it were not, has a probability of at most 0\.0\d+\)"
+
+
+@pytest.mark.parametrize(
+    ("bad", "windows", "told"),
+    [
+        (30, 20, rf"15 % against .*, 4000 samples: the candidate is worse than the margin allows {CHANCE}"),
+        (1, 30, rf"0.5 % against .*, 6000 samples: the candidate is within the margin {CHANCE}"),
+        (
+            1,
+            1,
+            (
+                r"0.5 % against .*, 200 samples: undecided, with evidence of harm at 0 % of what a rollback "
+                r"needs, and of safety at \d+ % of what a pass needs"
+            ),
+        ),
+    ],
+)
+def test_what_people_read_of_a_gate_is_one_sentence(bad, windows, told):
+    plan = look(WIDE)
+    plan.count(both(bad=(1, bad)), windows)
+    told = told.replace(".*", r"0.5 % failed \(allowed: odds x1.5 or \+2 %\)")
+    assert re.fullmatch(f"gate errors in segment rest: {told}", describe_report(find(plan)))
+
+
+def test_what_people_read_of_a_gate_without_data_says_which_side_and_why():
+    plan = look(WIDE)
+    plan.count(make_samples(make_counts(50), None))
+    assert describe_report(find(plan)) == (
+        "gate errors in segment rest: the candidate is without data: no request reached the candidate"
+    )
 
 
 # -- what is missing

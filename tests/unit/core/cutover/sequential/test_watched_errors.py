@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import special
 from tests.unit.core.cutover.sequential.streams import (
     ALPHA,
     STREAMS,
     THRESHOLD,
     Errors,
+    add_up,
     count_ever,
     fixed_horizon_log_odds,
     fixed_horizon_two_rates,
@@ -17,9 +19,10 @@ from tests.unit.core.cutover.sequential.streams import (
     report,
 )
 
+from switchyard.core.cutover.sequential.bound import compute_bound_logs
 from switchyard.core.cutover.sequential.difference import DifferenceTest
 from switchyard.core.cutover.sequential.ratio import ContrastWindow, RatioTest
-from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest
+from switchyard.core.cutover.sequential.self_normalised import SelfNormalisedTest, compute_deviation_logs
 
 WINDOWS = 120
 # The way of a cutover: 200 requests per window, at 5, 10, 25 and 50 % on the candidate.
@@ -234,3 +237,47 @@ def test_shares_away_from_the_margin_are_told(rate, worse, margin):
         ratio=round(ours / optimum, 2),
     )
     assert ours < 4 * optimum
+
+
+# -- the candidate alone ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concentration", [None, 50, 20])
+def test_a_candidate_alone_that_is_as_good_as_the_baseline_was_is_rolled_back_as_seldom_as_promised(
+    concentration,
+):
+    """Held to the most that 20 windows of the baseline allow, without any margin."""
+    rng = np.random.default_rng(23)
+    rate = (
+        0.02
+        if concentration is None
+        else rng.beta(0.02 * concentration, 0.98 * concentration, (STREAMS, 140))
+    )
+    bad = rng.binomial(200, rate, (STREAMS, 140))
+    reference, bad = bad[:, :20].sum(axis=1), bad[:, 20:]
+    bound = special.betaincinv(reference + 1, 4000 - reference, 1 - ALPHA / 2)
+    plain = add_up(compute_bound_logs(200, bad, bound[:, None])) >= -np.log(ALPHA / 2)
+    spread = np.sqrt(200 * bound * (1 - bound))[:, None]
+    z = (bad - 200 * bound[:, None]) / spread
+    skewness = np.broadcast_to((1 - 2 * bound)[:, None] / spread, z.shape)
+    guarded = plain & (add_up(compute_deviation_logs(z, skewness)) >= -np.log(ALPHA / 2))
+    report(
+        f"alone, concentration {concentration}",
+        plain=count_ever(plain) / STREAMS,
+        guarded=count_ever(guarded) / STREAMS,
+    )
+    assert count_ever(guarded) <= most_in_error()
+    assert (count_ever(plain) <= most_in_error()) == (concentration is None)
+
+
+def test_a_candidate_that_goes_bad_after_hours_alone_is_found():
+    rng = np.random.default_rng(24)
+    rates = np.repeat([0.02, 0.08], [240, 60])
+    bad = rng.binomial(200, rates, (STREAMS, 300))
+    plain = add_up(compute_bound_logs(200, bad, np.full(bad.shape, 0.03)))
+    spread = np.sqrt(200 * 0.03 * 0.97)
+    guard = add_up(compute_deviation_logs((bad - 6) / spread, np.full(bad.shape, 0.94 / spread)))
+    found = median_first((np.minimum(plain, guard) >= THRESHOLD)[:, 240:], 1)
+    report("2 % for 240 windows, then 8 %, bound 3 %", windows=found)
+    assert count_ever(np.minimum(plain, guard)[:, :240] >= THRESHOLD) <= most_in_error()
+    assert found <= 30

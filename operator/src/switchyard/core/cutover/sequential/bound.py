@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from switchyard.core.cutover.sequential.mixture import (
@@ -55,11 +55,11 @@ class BoundTest(Persisted):
         return log_mean_of_begun(self.harm_logs, LOG_ODDS_WEIGHTS, self.windows)
 
 
-def compute_bound_logs(requests: int, bad: int, bound_ratio: float) -> Floats:
-    """Binomial log likelihood ratios of odds further and further above the bound, to those at it."""
-    bound = min(max(bound_ratio, _LEAST), 1.0 - _LEAST)
-    log_odds = float(logit(bound)) + LOG_ODDS_STEPS
-    bad_logs = np.log(expit(log_odds)) - math.log(bound)
-    good_logs = -np.logaddexp(0.0, log_odds) - math.log1p(-bound)
-    logs: Floats = bad * bad_logs + (requests - bad) * good_logs
-    return logs
+def compute_bound_logs(requests: ArrayLike, bad: ArrayLike, bound_ratio: ArrayLike) -> Floats:
+    """Binomial log likelihood ratios of odds further and further above the bound, along the last axis."""
+    bound = np.clip(np.asarray(bound_ratio, dtype=np.float64), _LEAST, 1.0 - _LEAST)[..., None]
+    log_odds = logit(bound) + LOG_ODDS_STEPS
+    worse = np.asarray(bad, dtype=np.float64)[..., None]
+    good = np.asarray(requests, dtype=np.float64)[..., None] - worse
+    logs: Floats = worse * (np.log(expit(log_odds)) - np.log(bound))
+    return logs + good * (-np.logaddexp(0.0, log_odds) - np.log1p(-bound))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, Protocol
 
 import numpy as np
@@ -115,4 +116,4 @@ def _to_percent(log_e: float, threshold: float) -> int:
 
 
 def _show_probability(log_e: float) -> str:
-    return f"{math.exp(-log_e):.2g}" if log_e < 13.8 else "0.000001"
+    return format(Decimal(f"{math.exp(-log_e):.2g}"), "f") if log_e < 13.8 else "0.000001"
