@@ -61,5 +61,7 @@ def compute_bound_logs(requests: ArrayLike, bad: ArrayLike, bound_ratio: ArrayLi
     log_odds = logit(bound) + LOG_ODDS_STEPS
     worse = np.asarray(bad, dtype=np.float64)[..., None]
     good = np.asarray(requests, dtype=np.float64)[..., None] - worse
-    logs: Floats = worse * (np.log(expit(log_odds)) - np.log(bound))
-    return logs + good * (-np.logaddexp(0.0, log_odds) - np.log1p(-bound))
+    bad_logs = np.log(expit(log_odds)) - np.log(bound)
+    good_logs = -np.logaddexp(0.0, log_odds) - np.log1p(-bound)
+    logs: Floats = worse * bad_logs + good * good_logs
+    return logs
