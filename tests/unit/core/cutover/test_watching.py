@@ -277,3 +277,21 @@ def test_a_way_that_counts_no_users_needs_metrics_that_do(
     gap = find_counting_gap(make_facts(*gates), router, workload(**fields))
     assert told in gap
     assert bool(gap) == bool(told)
+
+
+def test_a_proxy_is_told_of_by_a_prometheus_alone() -> None:
+    told = workload(signals={"preset": "istio", "learning": "off"})
+    assert "give signals.source" in find_counting_gap(make_facts(ERRORS), "istio", told)
+    told = workload(signals={"preset": "istio", "learning": "off", "source": "mesh"})
+    assert find_counting_gap(make_facts(ERRORS), "istio", told) == ""
+
+
+def test_a_segment_that_moves_whole_leaves_no_baseline_to_count() -> None:
+    facts = make_facts(ERRORS)
+    whole = replace(facts.segments[0], steps=facts.segments[0].steps[-1:])
+    told = workload(signals={"preset": "vllm"})
+    gap = find_counting_gap(replace(facts, segments=(whole,)), "gatewayAPI", told)
+    assert gap.startswith("segment rest begins with 100 %, and router gatewayAPI counts no user")
+    assert find_counting_gap(replace(facts, segments=(whole,)), "builtin", told) == ""
+    stays = replace(whole, stays=True)
+    assert find_counting_gap(replace(facts, segments=(stays,)), "gatewayAPI", told) == ""

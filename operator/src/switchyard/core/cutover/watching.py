@@ -7,16 +7,19 @@ them: in canary and in soak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from switchyard.api import InferenceWorkloadSpec
 from switchyard.catalog.signal_presets import load_signal_presets
 from switchyard.core.cutover.evidence import BLIND_INTERVALS, counts_by_track
 from switchyard.core.cutover.judging import find_stage
 from switchyard.core.cutover.orders import EvidenceWatch, SignalQuery, TrackWatch
 from switchyard.core.cutover.tally import find_bounds
-from switchyard.core.cutover.types import GateStage, PlanFacts, Router, State
+from switchyard.core.cutover.types import GateFacts, GateStage, PlanFacts, Router, State
 from switchyard.core.routing.document import BASELINE, CANDIDATE
 
 _LEAST_WINDOW_SECONDS = 60.0  # a rate needs two scrapes in it
+_WHOLE_PERCENT = 100
 
 
 def find_evidence_watch(
@@ -46,19 +49,31 @@ def find_counting_gap(facts: PlanFacts, router: Router, workload: InferenceWorkl
     ]
     if router == "builtin" or not needing:
         return ""
-    presets = load_signal_presets()
-    _, name = _choose_metrics(workload)
-    answers = presets[name].answers if name in presets else None
-    if answers is not None:
-        untold = [
-            each for each in needing if each.kind == "latency" and not answers.find_histogram(each.metric)
-        ]
-        return "; ".join(
-            f"gate {each.name}: preset {name} tells no {each.metric} of answers, and router {router} sees "
-            "none; judge it in stages: [shadow], name another signals.preset, or let router builtin move it"
-            for each in untold
-        )
-    telling = ", ".join(sorted(each for each, preset in presets.items() if preset.answers is not None))
+    source, name = _choose_metrics(workload)
+    preset = load_signal_presets().get(name)
+    if preset is None or preset.answers is None:
+        return _say_untold(facts, router, needing, name)
+    if preset.kind == "service" and not source:
+        return f"preset {name} is about a proxy, which only a Prometheus tells of: give signals.source"
+    answers = preset.answers
+    gaps = [
+        f"gate {each.name}: preset {name} tells no {each.metric} of answers, and router {router} sees none; "
+        "judge it in stages: [shadow], name another signals.preset, or let router builtin move it"
+        for each in needing
+        if each.kind == "latency" and not answers.find_histogram(each.metric)
+    ]
+    gaps += [
+        f"segment {each.name} begins with 100 %, and router {router} counts no user of the baseline before "
+        "that to compare with: begin with a smaller weight"
+        for each in facts.segments
+        if not each.stays and each.steps and each.steps[0].weight_percent == _WHOLE_PERCENT
+    ]
+    return "; ".join(gaps)
+
+
+def _say_untold(facts: PlanFacts, router: Router, needing: Sequence[GateFacts], name: str) -> str:
+    presets = load_signal_presets().values()
+    telling = ", ".join(sorted(each.name for each in presets if each.answers is not None))
     names = ", ".join(each.name for each in needing)
     found = f"signals.preset {name} does not tell answers" if name else "signals.preset is not given"
     return (
