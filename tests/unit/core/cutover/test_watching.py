@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from switchyard.api import InferenceWorkloadSpec
+from switchyard.api.cutover import CutoverPlanSpec
+from switchyard.core.cutover.facts import read_plan
 from switchyard.core.cutover.orders import SignalQuery, SignalValue, TrackCounts
 from switchyard.core.cutover.types import GateFacts, Observation, Router, Side, SideView, State
 from switchyard.core.cutover.watching import find_counting_gap, find_evidence_watch
@@ -295,3 +299,27 @@ def test_a_segment_that_moves_whole_leaves_no_baseline_to_count() -> None:
     assert find_counting_gap(replace(facts, segments=(whole,)), "builtin", told) == ""
     stays = replace(whole, stays=True)
     assert find_counting_gap(replace(facts, segments=(stays,)), "gatewayAPI", told) == ""
+
+
+def test_the_plans_of_the_examples_have_somebody_who_counts() -> None:
+    examples = Path(__file__).parents[4] / "crds" / "examples"
+    found = [
+        each
+        for path in sorted(examples.rglob("*.yaml"))
+        for each in yaml.safe_load_all(path.read_text())
+        if each is not None
+    ]
+    specs = {
+        each["metadata"]["name"]: InferenceWorkloadSpec.model_validate(each["spec"])
+        for each in found
+        if each["kind"] == "InferenceWorkload"
+    }
+    routers = set()
+    for each in (each for each in found if each["kind"] == "CutoverPlan"):
+        spec = CutoverPlanSpec.model_validate(each["spec"])
+        of = specs[spec.workload_ref.name]
+        facts = read_plan(spec, of, namespace="shop", name="move", uid="uid", generation=1)
+        router = facts.router if facts.router != "auto" else "builtin"
+        routers.add(router)
+        assert find_counting_gap(facts, router, of) == "", each["metadata"]["name"]
+    assert routers == {"builtin", "gatewayAPI", "istio"}
