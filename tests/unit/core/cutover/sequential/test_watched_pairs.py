@@ -87,14 +87,17 @@ def draw_losses(seed, candidate_loss, noise_loss, windows=WINDOWS):
     router does: the candidate's score down, the noise score up, the difference up.
     """
     rng = np.random.default_rng(seed)
-    shape = (STREAMS, windows, PER_WINDOW)
-    arms = [
-        np.where(rng.random(shape, np.float32) < 2 * mean, rng.random(shape, np.float32), 0)
-        for mean in (candidate_loss, noise_loss)
-    ]
-    hundredths = np.ceil(np.round((arms[0] - arms[1]) * 100, 3)).astype(np.int64)
-    places = (np.arange(STREAMS * windows).reshape(STREAMS, windows, 1) * 201) + hundredths + 100
-    return np.bincount(places.ravel(), minlength=STREAMS * windows * 201).reshape(STREAMS, windows, 201)
+    is_lossy = 2 * candidate_loss, 2 * noise_loss
+    chances = [is_lossy[0] * is_lossy[1], is_lossy[0] * (1 - is_lossy[1]), (1 - is_lossy[0]) * is_lossy[1]]
+    drawn = rng.multinomial(PER_WINDOW, [*chances, 1 - sum(chances)], STREAMS * windows)
+    counts = np.zeros(STREAMS * windows * 201, np.int64)
+    counts[100::201] = drawn[:, 3]
+    for how, signs in enumerate([(1, -1), (1, 0), (0, -1)]):
+        at = np.repeat(np.arange(STREAMS * windows), drawn[:, how])
+        losses = sum(sign * rng.random(len(at)) for sign in signs if sign)
+        hundredths = np.ceil(np.round(losses * 100, 3)).astype(np.int64)
+        counts += np.bincount(at * 201 + hundredths + 100, minlength=len(counts))
+    return counts.reshape(STREAMS, windows, 201)
 
 
 def test_one_stream_of_scores_says_what_the_arrays_say():
