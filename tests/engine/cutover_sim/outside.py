@@ -110,6 +110,7 @@ class Outside:
     author: Callable[[Outside, Body], None] = lambda _outside, _status: None
     landed: list[Landed] = field(default_factory=list)
     heard: list[tuple[str, Any]] = field(default_factory=list)  # by routers: what they follow from then on
+    readings: list[float] = field(default_factory=list)  # when samples were read
     requests: int = 0  # of the operator, to write
     failed_users: float = 0.0
     broken: list[str] = field(default_factory=list)

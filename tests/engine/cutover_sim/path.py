@@ -278,6 +278,7 @@ def _drop_config(at: Outside, locked: int) -> None:
 
 
 def _read_samples(at: Outside) -> tuple[Samples, ...] | Failed:
+    at.readings.append(at.seconds)
     found = []
     for name, router in at.list_up():
         assert router.doc is not None

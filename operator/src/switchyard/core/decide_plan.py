@@ -56,9 +56,10 @@ def decide_plan(plan: Plan, state: State, outlook: Outlook, machine: Machine) ->
     if plan.meta.is_deleting and not has_finalizer:
         return PlanPass(nothing)
     facts = _read_facts(plan, outlook.workload)
-    if has_finalizer and (_is_gone(outlook.workload, outlook) or _is_returned(state)):
+    is_gone = _is_gone(outlook.workload, outlook)
+    if has_finalizer and (is_gone or _is_returned(state)):
         return PlanPass(replace(nothing, finalizers=_write_finalizer(plan, is_kept=False)))
-    if not has_finalizer and _holds(state) and not plan.meta.is_deleting:
+    if not has_finalizer and _holds(state) and not is_gone and not plan.meta.is_deleting:
         watch = _watch(plan, facts, state, outlook, None)
         return PlanPass(replace(nothing, finalizers=_write_finalizer(plan, is_kept=True)), watch)
     if outlook.problem and state.candidate is not None:
