@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from e2e.providers import Cluster, PlainHttp
+from e2e.providers.plain_http import MERGE
 from prometheus_client.parser import text_string_to_metric_families
 
 REPOSITORY = Path(__file__).parents[2]
@@ -102,6 +103,18 @@ def install_definitions(cluster: Cluster) -> None:
             answer = cluster.http.post(CRDS, document)
             assert answer.code in (201, 409), answer.text
     wait_until("the kinds are served", lambda: cluster.http.get(f"{API}/inferenceworkloads").code == 200)
+
+
+def wake(operator: OperatorProcess, cluster: Cluster, times: int) -> None:
+    """Returns when the loop has run so often, woken by what is nobody's business: a label elsewhere."""
+    loops = operator.metric("switchyard_loop_duration_seconds_count")
+    for number in range(times):
+        patch = {"metadata": {"labels": {"poke": f"{time.monotonic_ns()}"}}}
+        cluster.http.patch("/api/v1/namespaces/default", patch, MERGE)
+        wait_until(
+            "the loop ran",
+            lambda n=number: operator.metric("switchyard_loop_duration_seconds_count") > loops + n,
+        )
 
 
 def children(cluster: Cluster, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:

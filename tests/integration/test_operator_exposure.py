@@ -16,7 +16,7 @@ from e2e.providers.plain_http import MERGE
 
 from switchyard.adapters.resources import HTTP_ROUTES, SERVICES, VIRTUAL_SERVICES, Resource
 
-from .operator_process import API, OperatorProcess, install_definitions, wait_until
+from .operator_process import API, OperatorProcess, install_definitions, wait_until, wake
 from .route_definitions import install_route_kinds, remove_route_kinds
 
 APPLY = "application/apply-patch+yaml"
@@ -175,11 +175,7 @@ def test_held_traffic_is_left_alone_and_taken_back(
         wait_until("placement looked", lambda: _intent(find(cluster, resource, namespace)) != _intent(before))
         settled = find(cluster, resource, namespace)
         assert field not in _owned(settled)
-        passes = operator.metric("switchyard_loop_duration_seconds_count")
-        wait_until(
-            "two more passes",
-            lambda: operator.metric("switchyard_loop_duration_seconds_count") >= passes + 2,
-        )
+        wake(operator, cluster, 2)
         found = find(cluster, resource, namespace)
         assert found["spec"][field] == theirs
         assert found["metadata"]["resourceVersion"] == settled["metadata"]["resourceVersion"]

@@ -48,7 +48,7 @@ from switchyard.core.world import Settings
 from switchyard.engine.advisor import Advisor
 from switchyard.engine.backoff import Backoff
 from switchyard.engine.debounce import Debounce
-from switchyard.engine.leader import LeaderElection, LeaseLost
+from switchyard.engine.leader import LeaderElection, LeaseLost, LeaseTimes
 from switchyard.engine.reconciler import LoopSettings, Reconciler
 from switchyard.engine.settings import OperatorSettings
 from switchyard.engine.sights import SightObserver
@@ -79,6 +79,7 @@ class Options:
     context: str | None = None
     namespace: str | None = None  # of the lease; default: the one we run in
     lease_name: str = LEASE_NAME
+    lease_seconds: int = 15
     is_electing: bool = True
     host: str = "0.0.0.0"
     port: int = 8080
@@ -94,7 +95,7 @@ class Operator:
         self.identity = own_identity()
         self.debounce = Debounce()
         self.memory = WatchMemory(connection, self.debounce)
-        self.route_kinds = RouteKinds(connection)
+        self.route_kinds = RouteKinds(connection, min(10.0, options.settings.resync.seconds))
         self.metrics = Metrics()
         self.audit = WatchAudit(connection, self.memory)
         self.metrics.follow_watches(self.audit)
@@ -104,6 +105,7 @@ class Operator:
             ),
             self.clock,
             self.identity,
+            LeaseTimes.lasting(options.lease_seconds),
         )
         self.metrics.follow_leadership(self._may_act)
         settings = options.settings

@@ -48,6 +48,13 @@ import yaml
     "--lease-name", default="switchyard-operator", show_default=True, help="Name of the leader lease."
 )
 @click.option(
+    "--lease-seconds",
+    type=click.IntRange(3, 300),
+    default=15,
+    show_default=True,
+    help="How long others wait for a leader that is gone; it acts no more after two thirds without renewal.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["json", "text"]),
     default="json",
@@ -63,6 +70,7 @@ def command(  # noqa: PLR0917 - click passes options by name
     listen: str,
     leader_elect: bool,  # noqa: FBT001 - click passes options by name
     lease_name: str,
+    lease_seconds: int,
     log_format: Any,
     verbose: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
@@ -70,27 +78,32 @@ def command(  # noqa: PLR0917 - click passes options by name
 
     Exits with 0 after a signal, 1 when a part failed or leadership was lost, 2 on bad settings.
     """
+    from switchyard.engine.settings import SettingsError
+
+    host, port = _split_listen(listen)
+    try:
+        settings = _read_settings(config_file)
+    except SettingsError as error:
+        raise click.UsageError(f"settings in {config_file}:\n{error}") from None
+
     from switchyard.adapters.connection import NoCluster
     from switchyard.adapters.logs import configure_logging
     from switchyard.adapters.runtime import START_ANEW, Options, run_operator
-    from switchyard.engine.settings import SettingsError
 
     configure_logging(log_format, is_verbose=verbose)
-    host, port = _split_listen(listen)
     try:
         options = Options(
-            settings=_read_settings(config_file),
+            settings=settings,
             kubeconfig=kubeconfig,
             context=context,
             namespace=namespace,
             lease_name=lease_name,
+            lease_seconds=lease_seconds,
             is_electing=leader_elect,
             host=host,
             port=port,
         )
         code = asyncio.run(run_operator(options))
-    except SettingsError as error:
-        raise click.UsageError(f"settings in {config_file}:\n{error}") from None
     except NoCluster as error:
         raise click.UsageError(str(error)) from None
     if code == START_ANEW:

@@ -67,6 +67,12 @@ class LeaseTimes:
         if not self.duration_seconds > self.renew_deadline_seconds > self.retry_seconds > 0:
             raise ValueError("lease times must fall: duration > renew deadline > retry > 0")
 
+    @classmethod
+    def lasting(cls, duration_seconds: float) -> LeaseTimes:
+        """The default times, longer or shorter all alike."""
+        ratio = duration_seconds / cls().duration_seconds
+        return cls(duration_seconds, cls().renew_deadline_seconds * ratio, cls().retry_seconds * ratio)
+
 
 class Move(Enum):
     CREATE = "create"
