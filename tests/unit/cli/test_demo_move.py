@@ -13,9 +13,9 @@ from aiohttp import web
 
 from switchyard.api import InferenceWorkload
 from switchyard.cli import demo_objects as objects
+from switchyard.cli.callers import Caller, Callers, Count
 from switchyard.cli.cutover_plan import Plan, read_plan
-from switchyard.cli.demo_callers import Caller, Callers, Count
-from switchyard.cli.demo_move_report import Teller, describe_gates, describe_money
+from switchyard.cli.move_report import Teller, describe_gates, describe_money
 
 FIGURES = (
     "gate errors in segment a: 0 % against 0 %, 58 samples; "

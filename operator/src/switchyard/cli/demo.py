@@ -6,6 +6,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from rich.console import Console
 
 from switchyard.cli.demo_move import move
 from switchyard.cli.demo_report import is_true, milliseconds, pool_table, reasons, workload_table
-from switchyard.cli.demo_stage import NAMESPACE, RELEASE, DemoError, Sources, Stage, open_stage
 from switchyard.cli.demo_traffic import Call, Seen, send
+from switchyard.cli.stage import NAMESPACE, RELEASE, Stage, StageError, open_stage
 
 _MEASURED_SECONDS = 8.0
 _WARM_UP_SECONDS = 1.0
@@ -37,6 +38,25 @@ _ANY_QUESTION: tuple[str, dict[str, Any]] = ("/predict", {"instances": [["{n}"]]
 console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the chart and the examples lie: the repository that the demo runs in."""
+
+    chart: Path
+    examples: Path
+
+    @classmethod
+    def find(cls) -> Sources:
+        """The checkout that this package was installed from, or the working directory."""
+        for root in (Path(__file__).resolve().parents[4], Path.cwd()):
+            found = cls(chart=root / "charts" / "switchyard", examples=root / "crds" / "examples")
+            if found.chart.is_dir() and found.examples.is_dir():
+                return found
+        raise StageError(
+            "charts/switchyard and crds/examples not found: run the demo in a clone of the repository"
+        )
+
+
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave cluster and operator up and say what to try.")
 def command(*, keep: bool) -> None:
@@ -44,16 +64,17 @@ def command(*, keep: bool) -> None:
     directory = Path(tempfile.mkdtemp(prefix="switchyard-demo-"))
     began = time.monotonic()
     try:
-        with open_stage(Sources.find(), directory, keep=keep) as stage:
-            _play(stage)
+        sources = Sources.find()
+        with open_stage(directory, keep=keep) as stage:
+            _play(stage, sources)
             console.print(f"\n[bold green]Done in {time.monotonic() - began:.0f} s.[/]")
             if keep:
                 _say_what_to_try(stage)
-    except (DemoError, RuntimeError) as error:
+    except (StageError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _play(stage: Stage) -> None:
+def _play(stage: Stage, sources: Sources) -> None:
     console.print(f"[bold]1. An embedded cluster[/]  {stage.sandbox.url}")
     nodes = stage.get("nodes")["items"]
     console.print(f"   {len(nodes)} simulated nodes are registered")
@@ -61,11 +82,11 @@ def _play(stage: Stage) -> None:
     console.print(
         "[bold]2. The operator[/]  installed with Helm, running as a process under the chart's role"
     )
-    stage.install_chart()
-    stage.start_operator()
+    stage.install_chart(sources.chart)
+    stage.start_restricted_operator()
 
     console.print("[bold]3. Pools and workloads[/]  kubectl apply -f crds/examples")
-    stage.kubectl("apply", "-f", str(stage.sources.examples))
+    stage.kubectl("apply", "-f", str(sources.examples))
     _wait_until_ready(stage)
     console.print(pool_table(stage.get("acceleratorpools")["items"]))
 
@@ -79,7 +100,7 @@ def _play(stage: Stage) -> None:
             console.print(f"      {line}")
     unserved = [name for name, each in seen.items() if not each.latencies_seconds]
     if unserved:
-        raise DemoError(f"no request was answered by {', '.join(unserved)}")
+        raise StageError(f"no request was answered by {', '.join(unserved)}")
 
     _lose_a_node(stage, workloads)
     move(stage, console, number=6)

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from switchyard.cli import demo_objects as objects
-from switchyard.cli.cutover_cluster import Cluster, find_plan, reach_cluster
-from switchyard.cli.cutover_plan import CutoverError, Exit, Plan, read_plan
-from switchyard.cli.cutover_screen import Screen
-from switchyard.cli.cutover_watch import Timing, follow
-from switchyard.cli.demo_callers import Callers, Count
-from switchyard.cli.demo_move_report import Teller, describe_money
+from switchyard.cli.callers import Callers
+from switchyard.cli.cutover_cluster import reach_cluster
+from switchyard.cli.cutover_plan import Exit
 from switchyard.cli.demo_report import is_true
-from switchyard.cli.demo_stage import DemoError, Stage
+from switchyard.cli.move_report import describe_money
+from switchyard.cli.playing import Moved, Theatre, play, tell_history
+from switchyard.cli.stage import Stage, StageError
 
 _READY_SECONDS = 60.0
 _WARM_UP_SECONDS = 3.0  # so that the answer to each question is known before anything moves
 _MOVE_SECONDS = 150.0
-_LOOK_SECONDS = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Theatre:
-    """Where the plans are played: cluster, users, and whom it is told to."""
-
-    stage: Stage
-    cluster: Cluster
-    callers: Callers
-    console: Console
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """How a plan ended, and what users got meanwhile."""
-
-    plan: Plan
-    during: Count
-    in_shadow: Count
 
 
 def move(stage: Stage, console: Console, number: int) -> None:
     """Move a workload to Inferentia, then to a TPU whose server is wrong for large requests.
 
-    Raises DemoError when the first does not end on the new side, or the second does not come back.
+    Raises StageError when the first does not end on the new side, or the second does not come back.
     """
     _serve_on_gpu(stage, console, number)
     service = stage.get("service", objects.NAME, "-n", objects.NAMESPACE)["spec"]
@@ -66,7 +42,7 @@ def move(stage: Stage, console: Console, number: int) -> None:
         returned = _run(theatre, "tpu")
         _require(returned, "RolledBack")
         if not any(each.verdict == "Fail" and each.name == "parity" for each in returned.plan.status.gates):
-            raise DemoError(f"no gate of parity failed\n{_tell_history(returned.plan)}")
+            raise StageError(f"no gate of parity failed\n{tell_history(returned.plan)}")
     total, summary = callers.count, _read_workload(stage)["status"]["summary"]
     console.print(
         f"   {objects.NAME} serves from [bold]{summary['placement']}[/]; users through both moves: "
@@ -84,7 +60,7 @@ def _serve_on_gpu(stage: Stage, console: Console, number: int) -> None:
         soft_wrap=True,
     )
     for variants in (("gpu",), tuple(objects.POOLS)):
-        stage.kubectl("apply", "-f", "-", stdin=json.dumps(objects.build_workload(*variants)))
+        stage.apply(objects.build_workload(*variants))
         stage.wait_for(
             f"{objects.NAME} to be Ready", lambda: is_true(_read_workload(stage), "Ready"), _READY_SECONDS
         )
@@ -108,67 +84,27 @@ def _tell_command(variant: str) -> str:
 
 def _run(theatre: Theatre, variant: str) -> Moved:
     """The plan to that variant, applied, and watched to its end."""
-    callers, console = theatre.callers, theatre.console
     document = objects.build_plan(variant, _read_workload(theatre.stage))
-    name = document["metadata"]["name"]
-    before = callers.count
-    theatre.stage.kubectl("apply", "-f", "-", stdin=json.dumps(document))
-    teller = Teller(
-        lambda line: console.print(line, markup=False, soft_wrap=True), lambda: callers.count, time.monotonic
-    )
-    newest: list[Plan] = []
-
-    def look() -> Plan:
-        newest[:] = [read_plan(find_plan(theatre.cluster, objects.NAMESPACE, name))]
-        return newest[0]
-
-    try:
-        code = _follow(console, look, teller)
-    except CutoverError as error:
-        raise DemoError(f"plan {name}: {error}") from error
-    plan = newest[0]
-    if code is Exit.TIMEOUT:
-        raise DemoError(f"plan {name} was not done after {_MOVE_SECONDS:.0f} s\n{_tell_history(plan)}")
-    moved = Moved(plan, callers.count.since(before), teller.by_phase.get("Shadowing", Count()))
+    moved = play(theatre, document, timeout_seconds=_MOVE_SECONDS)
+    if moved.exit_code is Exit.TIMEOUT:
+        history = tell_history(moved.plan)
+        raise StageError(f"plan {moved.plan.name} was not done after {_MOVE_SECONDS:.0f} s\n{history}")
     during, shadow = moved.during, moved.in_shadow
-    console.print(
+    theatre.console.print(
         f"   users: {during.asked} requests, {during.failed} failed "
         f"({shadow.failed} of {shadow.asked} while copies were compared), {during.changed} wrong"
     )
-    console.print(f"   money: {describe_money(plan.status)}", soft_wrap=True)
+    theatre.console.print(f"   money: {describe_money(moved.plan.status)}", soft_wrap=True)
     return moved
-
-
-def _follow(console: Console, look: Callable[[], Plan], teller: Teller) -> Exit:
-    """How the plan ended: told in lines, on a terminal with the live tree below them."""
-    timing = Timing(interval_seconds=_LOOK_SECONDS, timeout_seconds=_MOVE_SECONDS)
-    if not console.is_terminal or console.is_dumb_terminal:
-        return follow(look, teller.show, timing)
-    with Screen(console) as screen:
-
-        def show(plan: Plan, problem: str) -> None:
-            teller.show(plan, problem)
-            screen.show(plan, problem)
-
-        return follow(look, show, timing)
 
 
 def _require(moved: Moved, phase: str) -> None:
     if moved.plan.phase != phase:
-        raise DemoError(
-            f"plan {moved.plan.name} ended {moved.plan.phase}, not {phase}\n{_tell_history(moved.plan)}"
+        raise StageError(
+            f"plan {moved.plan.name} ended {moved.plan.phase}, not {phase}\n{tell_history(moved.plan)}"
         )
     if moved.in_shadow.failed:
-        raise DemoError(f"{moved.in_shadow.failed} users' requests failed while only copies were compared")
-
-
-def _tell_history(plan: Plan) -> str:
-    lines = [f"  {each.at} {each.phase} {each.reason}: {each.message}" for each in plan.status.history]
-    gates = [
-        f"  gate {each.name} {each.segment}: {each.verdict} {each.observed} {each.message}"
-        for each in plan.status.gates
-    ]
-    return "\n".join([f"  now {plan.phase}: {plan.status.message}", *lines, *gates])
+        raise StageError(f"{moved.in_shadow.failed} users' requests failed while only copies were compared")
 
 
 def _tell_problems(callers: Callers) -> str:

