@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -134,6 +135,17 @@ class Move:
             answer = PlainHttp(f"http://{address}:8080").post("/admin/faults", faults)
             assert answer.code == 200, answer.text
         return began
+
+    def count_answers(self, variant_name: str) -> int:
+        """Requests to the model that the running servers of one side have answered, copies included."""
+        pages = [
+            PlainHttp(f"http://{pod['status'].get('podIP', '')}:8080").get("/metrics").text
+            for pod in self.pods(variant_name)
+        ]
+        counts = re.findall(
+            r'^http_requests_total{handler="/(?:predict|v1/)[^}]*} (\S+)', "\n".join(pages), re.MULTILINE
+        )
+        return sum(int(float(each)) for each in counts)
 
     def hold_still(self, seconds: float) -> None:
         """Let callers ask for a while, with nothing changed."""

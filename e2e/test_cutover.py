@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from e2e.installation import Operator
 from e2e.marked_traffic import Caller
-from e2e.move import ERRORS, MARGIN, is_true, moving, plan, verdicts
+from e2e.move import ANALYSIS, ERRORS, MARGIN, is_true, moving, plan, verdicts
 from e2e.scene import Scene
 from e2e.way_back import measure_way_back
 
@@ -129,3 +131,126 @@ def test_a_segment_that_fails_goes_back_and_the_others_stay(
         assert move.weights == {"batch": 0, "internal": 0, "rest": 0} | kept
         if not kept:
             move.assert_stayed()
+
+
+def test_silence_is_no_pass_and_the_plan_goes_on_when_somebody_asks(scene: Scene, operator: Operator) -> None:
+    del operator
+    analysis = {**ANALYSIS, "inconclusiveAfter": "10m"}
+    with moving(scene) as move:
+        move.traffic.hush()
+        move.write(plan(analysis=analysis))
+        held = move.wait_for("Paused")
+        assert (held["machine"]["pauseReason"], move.weights) == ("EvidenceMissing", {"all": 0}), held
+        move.hold_still(5)
+        assert move.status["phase"] == "Paused"
+        assert move.weights == {"all": 0}
+        move.traffic.speak()
+        move.wait_for("Completed")
+        move.assert_moved()
+        move.traffic.assert_no_failures()
+
+
+def test_silence_in_canary_goes_back_at_its_deadline_where_the_plan_says_so(
+    scene: Scene, operator: Operator
+) -> None:
+    del operator
+    analysis = {**ANALYSIS, "inconclusiveAfter": "6s", "onInconclusive": "rollback"}
+    with moving(scene) as move:
+        move.write(plan(steps=HALF, analysis=analysis))
+        move.wait_for_step("all", 50)
+        move.traffic.hush()
+        status = move.wait_for("RolledBack")
+        assert status["machine"]["rollbackReason"] == "EvidenceMissing", move.tell(status)
+        move.traffic.speak()
+        move.assert_stayed()
+        move.traffic.assert_no_failures()
+
+
+def test_fewer_requests_are_copied_to_a_candidate_that_is_too_busy(scene: Scene, operator: Operator) -> None:
+    del operator
+    shadow = {"percent": 100, "minDuration": "8s", "minSamples": 30, "maxCandidateUtilisation": "0.015"}
+    with moving(scene) as move:  # 5 requests of 20 ms per second keep 4 slots busy by 0.025
+        move.write(plan(shadow=shadow))
+        move.wait_for("Shadowing")
+        fitted = scene.until(
+            lambda: move.status["machine"]["shadowPercent"], lambda share: share < 100, "less is copied"
+        )
+        assert 30 <= fitted <= 70
+        assert move.wait_for("Completed")["machine"]["shadowPercent"] == 0
+        reasons = {each["reason"] for each in scene.get("events")["items"]}
+        assert "ShadowFitted" in reasons
+        move.traffic.assert_no_failures()
+
+
+def test_failures_that_both_sides_have_at_once_return_nobody(scene: Scene, operator: Operator) -> None:
+    del operator
+    steps = [{"weight": 50, "minDuration": "15s", "minSamples": 30}, {"weight": 100, "minDuration": "2s"}]
+    with moving(scene) as move:
+        move.write(plan(steps=steps))
+        move.wait_for_step("all", 50)
+        move.traffic.assert_no_failures()
+        began = move.disturb("old", "new", error_ratio=0.6)
+        move.hold_still(4)
+        ended = move.disturb("old", "new", error_ratio=0)
+        move.wait_for("Completed", seconds=120)
+        assert len(move.traffic.failed_since(began)) > 50, "the burst reached nobody"
+        assert move.traffic.failed_since(ended + 1) == []
+        move.assert_moved()
+
+
+def test_users_and_copies_reach_the_new_side_in_the_shares_asked_for(
+    scene: Scene, operator: Operator
+) -> None:
+    del operator
+    shadow = {"percent": 40, "minDuration": "15s", "minSamples": 30}
+    steps = [{"weight": 25, "minDuration": "15s", "minSamples": 30}, {"weight": 100}]
+    servers = ("--base-ms=5", "--model=old"), ("--base-ms=5", "--model=new")
+    with moving(scene, old_arguments=servers[0], new_arguments=servers[1]) as move:
+        move.write(plan(shadow=shadow, steps=steps))
+        scene.until(lambda: move.status, lambda seen: "stageSince" in seen.get("machine", {}), "it copies")
+        before = move.traffic.sent, move.count_answers("new")
+        move.hold_still(10)
+        copied = move.count_answers("new") - before[1]
+        assert_share(copied, move.traffic.sent - before[0], 0.40)
+        assert move.traffic.served["all", "new"] == 0, "copies are no answers"
+        move.wait_for_step("all", 25)
+        before = move.traffic.served["all", "new"], move.traffic.served["all", "old"]
+        move.hold_still(12)
+        new, old = (
+            move.traffic.served["all", "new"] - before[0],
+            move.traffic.served["all", "old"] - before[1],
+        )
+        assert_share(new, new + old, 0.25)
+        move.traffic.assert_no_failures()
+
+
+def assert_share(part: int, whole: int, share: float) -> None:
+    """The part lies within four standard deviations of that share, and what is under way at the edges."""
+    deviation = math.sqrt(whole * share * (1 - share))
+    print(f"{part} of {whole}, {part / whole:.3f} for {share}, deviation {deviation:.0f}")
+    assert whole > 400, "too few to tell"
+    assert abs(part - whole * share) <= 4 * deviation + 5, (part, whole, share)
+
+
+def test_answers_that_stream_are_whole_whatever_moves_meanwhile(scene: Scene, operator: Operator) -> None:
+    del operator
+    slow = ("--base-ms=3000", "--slope-ms=0", "--cv2=0", "--slots=64")
+    question = {
+        "model": "any",
+        "messages": [{"role": "user", "content": "hello"}],
+        "stream": True,
+        "max_tokens": 30,
+    }
+    asked = {"path": "/v1/chat/completions", "body": question, "ending": b"data: [DONE]\n\n"}
+    with moving(
+        scene,
+        callers=(Caller("all", 8),),  # some 24 under way at any moment
+        old_arguments=(*slow, "--model=old"),
+        new_arguments=(*slow, "--model=new"),
+        asked=asked,
+    ) as move:
+        move.write(plan(shadow={"percent": 50, "minDuration": "2s", "minSamples": 20}))
+        move.wait_for("Completed", seconds=120)
+        move.assert_moved()
+        move.traffic.assert_no_failures()
+        assert min(move.traffic.served["all", name] for name in ("old", "new")) > 20
