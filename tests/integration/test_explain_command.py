@@ -13,6 +13,7 @@ from tests.integration.what_if_files import (
     node,
     options,
     pool,
+    start_switchyard,
     switchyard,
     variant,
     workload,
@@ -262,7 +263,7 @@ def test_without_matplotlib_the_extra_is_named(fleet: Path, tmp_path: Path) -> N
     hidden = tmp_path / "hidden" / "matplotlib"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ImportError('not installed')")
-    ran = switchyard(
+    ran = start_switchyard(
         *("explain", "iw/chat", "-f", fleet, "--plot", tmp_path / "x.png"),
         environment={"PYTHONPATH": str(hidden.parent)},
     )

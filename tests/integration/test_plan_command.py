@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.integration.what_if_files import GPU, node, pool, switchyard, variant, workload, write
+from tests.integration.what_if_files import (
+    GPU,
+    node,
+    pool,
+    start_switchyard,
+    switchyard,
+    variant,
+    workload,
+    write,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "crds" / "examples"
 
@@ -54,7 +63,7 @@ def test_the_cheaper_pool_is_planned_with_its_figures(fleet: Path) -> None:
 
 
 def test_a_pipe_gets_one_line_per_row_without_colours(fleet: Path) -> None:
-    ran = switchyard("plan", "-f", fleet, environment={"COLUMNS": "40", "FORCE_COLOR": "1"})
+    ran = start_switchyard("plan", "-f", fleet, environment={"COLUMNS": "40", "FORCE_COLOR": "1"})
     assert ran.code == 0
     assert "\x1b" not in ran.out
     lines = ran.out.splitlines()

@@ -49,7 +49,7 @@ QUICK = ("--slots", "4", "--base-ms", "60", "--slope-ms", "6", "--cv2", "0.05")
 def test_a_server_is_measured_to_its_parameters_and_promised_rate() -> None:
     with serve(*QUICK) as (url, _):
         result = profile(
-            f"{url}/predict", "--duration", "20", "--max-callers", "12", "--environment", "driver=580.65"
+            f"{url}/predict", "--duration", "12", "--max-callers", "12", "--environment", "driver=580.65"
         )
     assert result.exit_code == 0, result.output
     document = yaml.safe_load(result.stdout)["profile"]
@@ -70,7 +70,7 @@ def test_a_server_is_measured_to_its_parameters_and_promised_rate() -> None:
 def test_a_curve_of_points_can_be_pasted_and_read_as_json() -> None:
     with serve(*QUICK) as (url, _):
         result = profile(
-            f"{url}/predict", "--kind", "points", "--duration", "6", "--max-callers", "4", "-o", "json"
+            f"{url}/predict", "--kind", "points", "--duration", "4", "--max-callers", "4", "-o", "json"
         )
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -88,7 +88,7 @@ def test_tokens_of_a_streamed_answer_are_timed_one_by_one() -> None:
         result = profile(
             url,
             "--duration",
-            "6",
+            "4",
             "--max-callers",
             "4",
             "--output-tokens",
@@ -148,7 +148,7 @@ def test_a_body_from_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text(json.dumps({"instances": [1, 2]}))
     with serve(*QUICK) as (url, _):
-        good = profile(f"{url}/predict", "--body", str(body), "--duration", "3", "--max-callers", "4")
+        good = profile(f"{url}/predict", "--body", str(body), "--duration", "1.5", "--max-callers", "4")
         body.write_text("[1]")
         refused = profile(f"{url}/predict", "--body", str(body))
     assert good.exit_code == 0, good.output
@@ -159,7 +159,7 @@ def test_a_body_from_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
 def test_an_interruption_keeps_what_was_measured() -> None:
     with serve(*QUICK) as (url, server):
         _when(lambda: server.engine.running >= 3, lambda: os.kill(os.getpid(), signal.SIGINT))
-        result = profile(f"{url}/predict", "--duration", "60", "--max-callers", "8", "-o", "json")
+        result = profile(f"{url}/predict", "--duration", "20", "--max-callers", "8", "-o", "json")
     assert result.exit_code == 130, result.output
     document = json.loads(result.stdout)
     assert document["profile"]["concurrency"]["base"]

@@ -31,22 +31,25 @@ class Ran:
 
 
 def switchyard(*arguments: str | Path, stdin: str = "", environment: Mapping[str, str] | None = None) -> Ran:
-    """What the command said and how it ended: in this process, or in one of its own with an environment."""
-    if environment is None:
-        done = CliRunner().invoke(main, [*map(str, arguments)], input=stdin, prog_name="switchyard")
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Ran(done.exit_code, done.stdout, done.stderr)
-    process = subprocess.run(
+    """What the command said and how it ended, in this process."""
+    runner = CliRunner(env=environment)
+    done = runner.invoke(main, [*map(str, arguments)], input=stdin, prog_name="switchyard")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Ran(done.exit_code, done.stdout, done.stderr)
+
+
+def start_switchyard(*arguments: str | Path, environment: Mapping[str, str]) -> Ran:
+    """The same in a process of its own, whose output goes into pipes."""
+    done = subprocess.run(
         [sys.executable, "-m", "switchyard", *map(str, arguments)],
-        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
         env={**os.environ, **environment},
         check=False,
     )
-    return Ran(process.returncode, process.stdout, process.stderr)
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def pool(name: str, price: str = "1.00", **spec: Any) -> dict[str, Any]:
