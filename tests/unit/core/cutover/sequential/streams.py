@@ -32,6 +32,7 @@ from switchyard.core.cutover.sequential.self_normalised import (
 )
 
 STREAMS = int(os.environ.get("SWITCHYARD_STREAMS", "2000"))
+FEW = min(STREAMS, 500)  # streams where only a median is asked for
 ALPHA = 0.05
 THRESHOLD = -math.log(ALPHA)
 
@@ -80,13 +81,23 @@ class Errors:
         self.baseline_bad, self.candidate_bad = baseline_bad, candidate_bad
 
     @classmethod
-    def draw(cls, seed, baseline_requests, candidate_requests, rate, *, odds_ratio=1.0, concentration=None):
+    def draw(
+        cls,
+        seed,
+        baseline_requests,
+        candidate_requests,
+        rate,
+        *,
+        odds_ratio=1.0,
+        concentration=None,
+        streams=STREAMS,
+    ):
         """Binomial counts; with `concentration`, each arm's rate is drawn anew (beta) in every window."""
         rng = np.random.default_rng(seed)
         odds = odds_ratio * rate / (1 - rate)
         rates = []
         for mean in (rate, odds / (1 + odds)):
-            whole = np.broadcast_to(mean, (STREAMS, len(baseline_requests)))
+            whole = np.broadcast_to(mean, (streams, len(baseline_requests)))
             rates.append(
                 whole
                 if concentration is None

@@ -60,7 +60,7 @@ def draw_windows(data, make, most=6):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(kind, data):
     blank, make = KINDS[kind]
@@ -72,7 +72,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(kind, data):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_no_window_counts_twice(kind, data):
     blank, make = KINDS[kind]
@@ -83,7 +83,7 @@ def test_no_window_counts_twice(kind, data):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_evidence_is_a_finite_number_in_a_short_text(kind, data):
     blank, make = KINDS[kind]
@@ -113,7 +113,7 @@ def test_a_long_clean_past_hides_no_harm(kind, clean):
     assert windows <= 3 + math.ceil(math.log2(1000) + 2 * math.log2(clean))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(cases.contrasts(), min_size=2, max_size=4))
 def test_strata_of_one_window_weigh_like_windows_of_their_own(strata):
     together = RatioTest(1.5).update(ContrastWindow(0, tuple(strata)))
@@ -121,7 +121,7 @@ def test_strata_of_one_window_weigh_like_windows_of_their_own(strata):
     assert together.safe_logs == pytest.approx(apart.safe_logs, abs=0.001)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(cases.contrasts(), st.randoms())
 def test_the_order_of_windows_does_not_matter_for_safety(contrast, random):
     windows = [contrast, cases.Contrast(100, 3, 100, 9), cases.Contrast(50, 1, 200, 2)]

@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 from tests.unit.core.cutover.sequential.streams import (
     ALPHA,
+    FEW,
     STREAMS,
     THRESHOLD,
     Errors,
@@ -34,7 +35,7 @@ MOVING = 0.02 * (1 + 0.5 * np.sin(np.arange(WINDOWS) / 10))
 
 
 def test_one_stream_says_what_the_arrays_say():
-    errors = Errors.draw(1, BASELINE, CANDIDATE, 0.05, odds_ratio=1.4)
+    errors = Errors.draw(1, BASELINE, CANDIDATE, 0.05, odds_ratio=1.4, streams=5)
     harm, safe = errors.ratio_logs(1.5)[3], errors.ratio_logs(1.5, is_safe=True)[3]
     guard = errors.self_normalised_logs(1.5)[3]
     plain, normalised = RatioTest(1.5), SelfNormalisedTest(1.5)
@@ -47,7 +48,7 @@ def test_one_stream_says_what_the_arrays_say():
 
 
 def test_one_stream_of_differences_says_what_the_arrays_say():
-    errors = Errors.draw(2, BASELINE, CANDIDATE, 0.01, odds_ratio=1.4)
+    errors = Errors.draw(2, BASELINE, CANDIDATE, 0.01, odds_ratio=1.4, streams=5)
     harm, safe = errors.difference_logs(0.01)[3], errors.difference_logs(0.01, is_safe=True)[3]
     test = DifferenceTest(0.01)
     for index, contrast in enumerate(errors.windows(3)):
@@ -150,7 +151,7 @@ def test_failures_that_come_together_under_much_traffic_leave_it_to_the_guard(co
 @pytest.mark.parametrize("alpha", [0.05, 0.0004])
 def test_a_large_regression_under_much_traffic_is_found_in_few_windows(alpha):
     windows = np.full(20, 15_000)
-    errors = Errors.draw(20, windows, windows, 0.002, odds_ratio=0.05 / 0.95 * 0.998 / 0.002)
+    errors = Errors.draw(20, windows, windows, 0.002, odds_ratio=0.05 / 0.95 * 0.998 / 0.002, streams=FEW)
     guarded = np.minimum(errors.difference_logs(0.002), errors.self_normalised_logs(1.5, 0.002))
     found = median_first(guarded >= -np.log(alpha), 1)
     report(f"0.2 % to 5 %, 30,000 per window, alpha {alpha}", windows=found)
@@ -162,7 +163,7 @@ def test_a_large_regression_under_much_traffic_is_found_in_few_windows(alpha):
     [(0.02, 2.0, 2.0, 2.0), (0.02, 3.0, 2.0, 3.0), (0.05, 2.0, 2.0, 2.5)],
 )
 def test_a_worse_candidate_is_found(rate, odds_ratio, plain_bound, guarded_bound):
-    errors = Errors.draw(14, EVEN, EVEN, rate, odds_ratio=odds_ratio)
+    errors = Errors.draw(14, EVEN, EVEN, rate, odds_ratio=odds_ratio, streams=FEW)
     odds = odds_ratio * rate / (1 - rate)
     optimum = fixed_horizon_two_rates(rate, odds / (1 + odds))
     plain = errors.ratio_logs(1.0) >= THRESHOLD
@@ -175,7 +176,7 @@ def test_a_worse_candidate_is_found(rate, odds_ratio, plain_bound, guarded_bound
         optimum=round(optimum),
         ratio=round(ours / optimum, 2),
         guarded_ratio=round(both / optimum, 2),
-        found=count_ever(plain) / STREAMS,
+        found=count_ever(plain) / FEW,
     )
     assert ours < plain_bound * optimum
     assert both < guarded_bound * optimum
@@ -183,7 +184,7 @@ def test_a_worse_candidate_is_found(rate, odds_ratio, plain_bound, guarded_bound
 
 def test_an_equal_candidate_is_passed():
     windows = np.full(WINDOWS, 250)
-    errors = Errors.draw(15, windows, windows, 0.05)
+    errors = Errors.draw(15, windows, windows, 0.05, streams=FEW)
     passed = errors.ratio_logs(1.5, is_safe=True) >= THRESHOLD
     optimum = fixed_horizon_log_odds(0.05, np.log(1.5))
     ours = median_first(passed, 500)
@@ -224,7 +225,7 @@ def test_arms_at_a_margin_in_shares_err_no_more_often_than_promised(rate, margin
 def test_shares_away_from_the_margin_are_told(rate, worse, margin):
     is_safe = worse < rate + margin
     odds_ratio = worse / (1 - worse) * (1 - rate) / rate
-    errors = Errors.draw(17, EVEN, EVEN, rate, odds_ratio=odds_ratio)
+    errors = Errors.draw(17, EVEN, EVEN, rate, odds_ratio=odds_ratio, streams=FEW)
     plain = errors.difference_logs(margin, is_safe=is_safe) >= THRESHOLD
     ours = median_first(plain, 200)
     guard = errors.self_normalised_logs(1.0, margin, is_safe=is_safe) >= THRESHOLD
@@ -273,11 +274,11 @@ def test_a_candidate_alone_that_is_as_good_as_the_baseline_was_is_rolled_back_as
 def test_a_candidate_that_goes_bad_after_hours_alone_is_found():
     rng = np.random.default_rng(24)
     rates = np.repeat([0.02, 0.08], [240, 60])
-    bad = rng.binomial(200, rates, (STREAMS, 300))
+    bad = rng.binomial(200, rates, (FEW, 300))
     plain = add_up(compute_bound_logs(200, bad, np.full(bad.shape, 0.03)))
     spread = np.sqrt(200 * 0.03 * 0.97)
     guard = add_up(compute_deviation_logs((bad - 6) / spread, np.full(bad.shape, 0.94 / spread)))
     found = median_first((np.minimum(plain, guard) >= THRESHOLD)[:, 240:], 1)
     report("2 % for 240 windows, then 8 %, bound 3 %", windows=found)
-    assert count_ever(np.minimum(plain, guard)[:, :240] >= THRESHOLD) <= most_in_error()
+    assert count_ever(np.minimum(plain, guard)[:, :240] >= THRESHOLD) <= most_in_error(streams=FEW)
     assert found <= 30

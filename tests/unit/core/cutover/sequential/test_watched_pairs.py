@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from tests.unit.core.cutover.sequential.streams import (
     ALPHA,
+    FEW,
     STREAMS,
     THRESHOLD,
     Errors,
@@ -35,11 +36,11 @@ LOSSES = np.arange(-100, 101) / 100
 # -- pairs ---------------------------------------------------------------------------------------
 
 
-def draw_pairs(seed, candidate_only, baseline_only):
+def draw_pairs(seed, candidate_only, baseline_only, streams=STREAMS):
     """Cumulative counts of pairs that disagree, by side, (streams, windows)."""
     rng = np.random.default_rng(seed)
     chances = [candidate_only, baseline_only, 1 - candidate_only - baseline_only]
-    drawn = np.cumsum(rng.multinomial(PER_WINDOW, chances, (STREAMS, WINDOWS)), axis=1)
+    drawn = np.cumsum(rng.multinomial(PER_WINDOW, chances, (streams, WINDOWS)), axis=1)
     return drawn[..., 0], drawn[..., 1]
 
 
@@ -61,7 +62,7 @@ def test_pairs_at_the_margin_err_no_more_often_than_promised(candidate_only, bas
 
 @pytest.mark.parametrize(("candidate_only", "baseline_only"), [(0.02, 0.01), (0.01, 0.001), (0.04, 0.01)])
 def test_a_worse_candidate_is_found_in_pairs(candidate_only, baseline_only):
-    bad, good = draw_pairs(22, candidate_only, baseline_only)
+    bad, good = draw_pairs(22, candidate_only, baseline_only, FEW)
     ours = median_first(log_above(bad, good, 0.5) >= THRESHOLD, PER_WINDOW)
     total, gap = candidate_only + baseline_only, candidate_only - baseline_only
     factor = stats.norm.isf(ALPHA) * math.sqrt(total) + stats.norm.ppf(0.8) * math.sqrt(total - gap**2)
@@ -80,7 +81,7 @@ def test_a_worse_candidate_is_found_in_pairs(candidate_only, baseline_only):
 # -- scores --------------------------------------------------------------------------------------
 
 
-def draw_losses(seed, candidate_loss, noise_loss, windows=WINDOWS):
+def draw_losses(seed, candidate_loss, noise_loss, windows=WINDOWS, streams=STREAMS):
     """Counts per loss in hundredths, (streams, windows, 201): most answers alike, some by far not.
 
     A loss of an arm is 0, or uniform between 0 and 1 with twice the mean as its probability. Rounded as the
@@ -89,19 +90,19 @@ def draw_losses(seed, candidate_loss, noise_loss, windows=WINDOWS):
     rng = np.random.default_rng(seed)
     is_lossy = 2 * candidate_loss, 2 * noise_loss
     chances = [is_lossy[0] * is_lossy[1], is_lossy[0] * (1 - is_lossy[1]), (1 - is_lossy[0]) * is_lossy[1]]
-    drawn = rng.multinomial(PER_WINDOW, [*chances, 1 - sum(chances)], STREAMS * windows)
-    counts = np.zeros(STREAMS * windows * 201, np.int64)
+    drawn = rng.multinomial(PER_WINDOW, [*chances, 1 - sum(chances)], streams * windows)
+    counts = np.zeros(streams * windows * 201, np.int64)
     counts[100::201] = drawn[:, 3]
     for how, signs in enumerate([(1, -1), (1, 0), (0, -1)]):
-        at = np.repeat(np.arange(STREAMS * windows), drawn[:, how])
+        at = np.repeat(np.arange(streams * windows), drawn[:, how])
         losses = sum(sign * rng.random(len(at)) for sign in signs if sign)
         hundredths = np.ceil(np.round(losses * 100, 3)).astype(np.int64)
         counts += np.bincount(at * 201 + hundredths + 100, minlength=len(counts))
-    return counts.reshape(STREAMS, windows, 201)
+    return counts.reshape(streams, windows, 201).astype(np.float64)
 
 
 def test_one_stream_of_scores_says_what_the_arrays_say():
-    counts = draw_losses(30, 0.03, 0.02, 20)[:3]
+    counts = draw_losses(30, 0.03, 0.02, 20, 3)
     harm = betting_logs(counts, LOSSES, 0.01, -1.0, 0.01)[2]
     safe = betting_logs(counts, LOSSES, 0.01, -1.0, is_safe=True)[2]
     test = BettingTest(0.01)
@@ -141,7 +142,7 @@ def test_scores_at_the_margin_err_no_more_often_than_promised():
     [(0.10, 0.02, 0.02, False), (0.02, 0.02, 0.02, True), (0.005, 0.005, 0.02, True)],
 )
 def test_scores_away_from_the_margin_are_told(candidate_loss, noise_loss, margin, is_safe):
-    counts = draw_losses(32, candidate_loss, noise_loss, 50)
+    counts = draw_losses(32, candidate_loss, noise_loss, 50, FEW)
     rounded_up = 0.0 if is_safe else 0.01
     ours = median_first(
         betting_logs(counts, LOSSES, margin, -1.0, rounded_up, is_safe=is_safe) >= THRESHOLD, PER_WINDOW
@@ -163,14 +164,14 @@ def test_scores_away_from_the_margin_are_told(candidate_loss, noise_loss, margin
 
 # -- latency -------------------------------------------------------------------------------------
 
-EDGES = tuple(np.round(np.geomspace(0.02, 5.0, 40), 4).tolist())
+EDGES = tuple(np.round(np.geomspace(0.02, 5.0, 20), 4).tolist())
 
 
-def draw_latencies(seed, slower=1.0, per_window=100):
+def draw_latencies(seed, slower=1.0, streams=STREAMS):
     """Lognormal latencies in buckets, (streams, windows, buckets); median 0.2 s times `slower`."""
     rng = np.random.default_rng(seed)
     chances = np.diff([0.0, *stats.lognorm.cdf(np.array(EDGES), 0.6, scale=0.2 * slower).tolist(), 1.0])
-    return rng.multinomial(per_window, chances, (STREAMS, WINDOWS))
+    return rng.multinomial(100, chances, (streams, WINDOWS))
 
 
 def count_slow(counts, edge):
@@ -180,9 +181,9 @@ def count_slow(counts, edge):
 def test_slow_shares_err_no_more_often_than_promised_and_find_a_slower_candidate():
     edge = EDGES[int(np.searchsorted(EDGES, stats.lognorm.ppf(0.95, 0.6, scale=0.2)))]
     requests = np.full(WINDOWS, 100)
-    baseline, slower = draw_latencies(41), draw_latencies(43, 1.25)
+    baseline, slower = draw_latencies(41), draw_latencies(43, 1.25, FEW)
     equal = Errors(requests, count_slow(baseline, edge), requests, count_slow(draw_latencies(42), edge))
-    worse = Errors(requests, count_slow(baseline, edge), requests, count_slow(slower, edge))
+    worse = Errors(requests, count_slow(baseline[:FEW], edge), requests, count_slow(slower, edge))
     ours = count_ever(equal.ratio_logs(1.0) >= THRESHOLD)
     naive = count_ever(equal.naive_p_values(1.0) <= ALPHA)
     found = median_first(worse.ratio_logs(1.0) >= THRESHOLD, 200)
@@ -202,7 +203,7 @@ def test_slow_shares_err_no_more_often_than_promised_and_find_a_slower_candidate
 
 
 def test_bands_hold_the_quantile_at_every_moment_at_once():
-    looks = draw_latencies(44)[: min(STREAMS, 500)].cumsum(axis=1)
+    looks = draw_latencies(44, streams=FEW).cumsum(axis=1)
     for probability in (0.5, 0.95):
         truth = stats.lognorm.ppf(probability, 0.6, scale=0.2)
         missed = 0
