@@ -48,23 +48,24 @@ def with_rig(scenario: Callable[[Rig], Coroutine[Any, Any, None]]) -> None:
     """Run a scenario beside an operator in this process."""
 
     async def main() -> None:
-        async with Sandbox(fleet=None, controllers=False) as sandbox:
-            for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-                for document in yaml.safe_load_all(file.read_text()):
-                    await sandbox.client.request("POST", CRDS, body=document)
-            connection = await connect(str(sandbox.kubeconfig_path))
-            operator = Operator(Options(OperatorSettings(), host="127.0.0.1", port=0), connection)
-            rig = Rig(sandbox, operator)
-            await rig.add_node("n1")
-            await rig.add_node("n2")
-            running = asyncio.create_task(operator.run())
+        sandbox = await Sandbox(fleet=None, controllers=False).start()
+        for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
+            for document in yaml.safe_load_all(file.read_text()):
+                await sandbox.client.request("POST", CRDS, body=document)
+        connection = await connect(str(sandbox.kubeconfig_path))
+        operator = Operator(Options(OperatorSettings(), host="127.0.0.1", port=0), connection)
+        rig = Rig(sandbox, operator)
+        await rig.add_node("n1")
+        await rig.add_node("n2")
+        running = asyncio.create_task(operator.run())
+        try:
             await rig.until(lambda: operator.memory.is_complete)
             await rig.until(lambda: rig.nodes() >= {"n1", "n2"})
-            try:
-                await scenario(rig)
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+            await scenario(rig)
+        finally:
+            running.cancel()
+            # both at once: kopf waits for every task of the loop, and the server has some for each watch
+            await asyncio.gather(running, sandbox.stop(), return_exceptions=True)
 
     asyncio.run(main())
 
