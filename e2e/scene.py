@@ -104,7 +104,7 @@ class Scene:
         self.kubectl("delete", "inferenceworkloads", "--all", "--timeout=60s")
         for name in self._pools:
             self.cluster.kubectl("delete", "acceleratorpool", name, "--ignore-not-found")
-        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.kubectl("get", "pods", "-o", "name", expect=None).strip() and time.monotonic() < deadline:
             time.sleep(0.25)
