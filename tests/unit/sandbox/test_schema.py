@@ -403,3 +403,27 @@ def test_bounds_make_the_same_rule_cheap_enough():
         {"type": "object", "properties": {"list": {"type": "array", "maxItems": 16, "items": item}}}, rule
     )
     assert problems({"type": "object", "properties": {"spec": spec}}) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"rule": "!has(self.a) || self.a == 'b'", "message": "a must be b"}, []),
+        (
+            {"rule": "self.a == 'b'", "message": "a must be b"},
+            [
+                (
+                    "s.properties[it].default",
+                    'Invalid value: "object": no such key: a evaluating rule: a must be b',
+                )
+            ],
+        ),
+        (
+            {"rule": "has(self.a)", "message": "give a"},
+            [("s.properties[it].default", 'Invalid value: "object": give a')],
+        ),
+    ],
+)
+def test_a_default_is_judged_by_the_rules_before_the_defaults_within_it_are_filled_in(rule, told):
+    it = {"type": "object", "default": {}, "properties": {"a": {"type": "string", "default": "b"}}}
+    assert problems({"type": "object", "properties": {"it": ruled(it, rule)}}) == told

@@ -185,12 +185,13 @@ class PlacementPolicy(ApiModel):
             ),
             rule(within("horizon", "1m", "8760h"), "give a horizon of 1m to 8760h", ".horizon"),
             rule(
-                "self.migration != 'auto' || self.mode == 'single'",
+                "!has(self.migration) || self.migration != 'auto' || "
+                "!has(self.mode) || self.mode == 'single'",
                 "migration: auto needs mode: single, as only what one track serves can be moved",
                 ".migration",
             ),
             rule(
-                "!has(self.cutover) || self.migration == 'auto'",
+                "!has(self.cutover) || (has(self.migration) && self.migration == 'auto')",
                 "cutover goes with migration: auto",
                 ".cutover",
             ),

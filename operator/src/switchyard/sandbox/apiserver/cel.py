@@ -22,6 +22,7 @@ from switchyard.sandbox.apiserver.resources import Json
 RULES = "x-kubernetes-validations"
 _NOTHING = object()
 _CHAIN = re.compile(r"[A-Za-z_]\w*")
+_MISSING_KEY = re.compile(r'Key not found in map : "([^"]*)"')
 _OPTIONAL_OLD = "cel.bind(oldSelf, old_values.size() == 0 ? optional.none() : optional.of(old_values[0]), {})"
 
 
@@ -228,7 +229,7 @@ def _run(rule: Rule, schema: Json, new: Any, old: Any, path: str) -> FieldError 
         if told.strip() and "\n" not in told and len(told) <= 5 * 1024:
             detail = told
     if value is not False:
-        detail = f"rule evaluation error: {value} evaluating rule: {rule.source.get('message') or text}"
+        detail = f"{_describe_failure(value)} evaluating rule: {rule.source.get('message') or text}"
     reason = rule.source.get("reason") or "FieldValueInvalid"
     where = path + (rule.source.get("fieldPath") or "")
     shown = new if isinstance(new, str | int | float | bool) and not rule.source.get("fieldPath") else OMITTED
@@ -241,3 +242,9 @@ def _shown(value: Any, schema: Json, path: str) -> Any:
         names = ("name", "generateName")
         out["metadata"] = {name: value["metadata"][name] for name in names if name in value["metadata"]}
     return out
+
+
+def _describe_failure(value: Any) -> str:
+    """Why a rule came to no result, in the words of the real server where they are known."""
+    missing = _MISSING_KEY.search(f"{value}")
+    return f"no such key: {missing[1]}" if missing else f"rule evaluation error: {value}"

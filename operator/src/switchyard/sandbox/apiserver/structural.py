@@ -7,15 +7,15 @@ pkg/apis/apiextensions/validation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import re2
 
-from switchyard.sandbox.apiserver.cel import RULES, RuleError, compile_rule
+from switchyard.sandbox.apiserver.cel import RULES, RuleError, check_rules, compile_rule
 from switchyard.sandbox.apiserver.cel_cost import RULE_LIMIT, SCHEMA_LIMIT, Estimate, max_size
 from switchyard.sandbox.apiserver.cel_syntax import Tree, identifiers
-from switchyard.sandbox.apiserver.errors import FieldError
+from switchyard.sandbox.apiserver.errors import OMITTED, FieldError
 from switchyard.sandbox.apiserver.resources import Json
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -63,7 +63,21 @@ def check_schema(schema: Json, path: str) -> list[FieldError]:
             f"factor of {_factor(costs.total, SCHEMA_LIMIT)} {_ADVICE}"
         )
         errors.append(FieldError("FieldValueForbidden", path, message))
-    return errors
+    return errors or list(_check_defaults(schema, path))
+
+
+def _check_defaults(schema: Json, path: str) -> Iterator[FieldError]:
+    """What the rules have against defaults, which are judged as they are written: without those within."""
+    if schema.get("default") is not None:
+        for error in check_rules(schema, schema["default"], None):
+            below = f".{error.field}" if error.field else ""
+            shown = schema["type"] if error.value is OMITTED else error.value
+            yield replace(error, field=f"{path}.default{below}", value=shown)
+    for name, child in (schema.get("properties") or {}).items():
+        yield from _check_defaults(child, f"{path}.properties[{name}]")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from _check_defaults(schema[key], f"{path}.{key}")
 
 
 def _check_structure(schema: Json, path: str, where: str) -> Iterator[FieldError]:
