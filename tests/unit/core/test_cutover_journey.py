@@ -23,7 +23,15 @@ from switchyard.core.cutovers import build_cutovers
 from switchyard.core.decide import decide
 from switchyard.core.decisions import Decisions, StatusWrite
 from switchyard.core.routing.plan import Feature, RouteState, Share, Support, TrafficPlan
-from switchyard.core.routing.samples import ArmSamples, Counts, PairCounts, Samples, SegmentSamples, Table
+from switchyard.core.routing.samples import (
+    ArmSamples,
+    Counts,
+    PairCounts,
+    Samples,
+    ScoreCounts,
+    SegmentSamples,
+    Table,
+)
 from switchyard.core.world import Sight, World
 
 KEY = ("team", "move")
@@ -37,6 +45,7 @@ QUICK = {
     "rollback": {"retainBaseline": "20s"},
     "gates": [{"name": "errors", "errors": {}}],
 }
+PARITY = {"name": "same", "parity": {}, "stages": ["shadow", "canary"]}
 # A window at most doubles the evidence of the guard. The plan's 1 % is shared by 3 tests in 4 stages, and while
 # soaking half of that is spent on the baseline's bounds. One window settles, one teaches, one is half over.
 MOST = 3 + math.ceil(math.log2(3 * 4 * 2 / 0.01))
@@ -65,6 +74,8 @@ class Traffic:
     users: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
+    loss_hundredths: int = 0  # that the candidate's answers are less alike than the baseline's own
+    losses: Counter[int] = field(default_factory=Counter)
 
     def flow(self, plan: TrafficPlan, seconds: float) -> None:
         segment, total = plan.segments[0], round(self.per_second * seconds)
@@ -73,7 +84,8 @@ class Traffic:
         for arm, count in share.items():
             self.users[arm] += count
             self.failed[arm] += round(count * self.failing[arm])
-        copies = round(total * segment.shadow_percent / 100)
+        copies = round(share["baseline"] * segment.shadow_percent / 100)
+        self.losses[self.loss_hundredths] += copies
         bad = {arm: round(copies * self.failing[arm]) for arm in share}
         self.pairs["both_good"] += copies - bad["baseline"] - bad["candidate"]
         self.pairs["candidate_only_good"] += bad["baseline"]
@@ -84,7 +96,8 @@ class Traffic:
             arm: ArmSamples({"p0o0": Counts(requests=self.users[arm], failures={"status": self.failed[arm]})})
             for arm in self.users
         }
-        pairs = PairCounts(pairs=self.pairs.total(), failures=Table(**self.pairs))
+        scores = ScoreCounts(differences=dict(self.losses))
+        pairs = PairCounts(pairs=self.pairs.total(), failures=Table(**self.pairs), scores={"exact": scores})
         segment = SegmentSamples(started=dict(self.users), arms=arms, pairs={"p0o0": pairs})
         return Samples("0123456789abcdef", version, at, {"all": segment})
 
@@ -253,6 +266,31 @@ def test_errors_on_the_candidate_send_users_back_within_a_few_windows(phase: str
     assert on.state.rollback_reason == "GateFailed"
     begun = next(each.at for each in on.state.history if each.phase == "RollingBack")
     assert (begun - since).total_seconds() <= 5 * windows
+    assert ended(on) == {OLD.track: 2}
+
+
+def test_answers_are_compared_in_the_canary_too_where_the_author_asks_it() -> None:
+    on = journey(gates=[*QUICK["gates"], PARITY])
+    on.traffic = Traffic()
+    while on.state.phase != "Canary":
+        on.turn()
+    compared = on.traffic.losses.total()
+    assert [int(each.shadow_percent) for each in on.in_force.segments] == [20]
+    on.run("Completed")
+    assert on.traffic.losses.total() > compared
+    assert on.weights == [0, 50, 100]
+    assert ended(on) == {NEW.track: 2}
+
+
+def test_answers_that_go_wrong_in_the_canary_send_users_back() -> None:
+    on = journey(gates=[*QUICK["gates"], PARITY])
+    on.traffic = Traffic()
+    while on.state.phase != "Canary" or on.state.stage_since is None:
+        on.turn()
+    on.traffic.loss_hundredths = 30
+    on.run("RolledBack")
+    assert on.state.rollback_reason == "GateFailed"
+    assert "gate same" in on.state.rollback_message
     assert ended(on) == {OLD.track: 2}
 
 

@@ -14,6 +14,7 @@ from switchyard.catalog import load_catalog
 from switchyard.core.cutover.sighting import (
     Sides,
     cost_baseline_per_thousand,
+    estimate_copies,
     estimate_share,
     find_active,
     find_workload_problem,
@@ -240,6 +241,21 @@ def test_segments_count_by_their_requests() -> None:
 
 def test_copies_are_work_for_the_candidate_alone() -> None:
     assert estimate_share(state("Shadowing", replicas=1, shadow_percent=20), None) == (1.0, 0.2)
+
+
+def test_copies_in_a_canary_are_those_of_the_segment_that_moves() -> None:
+    segments = (
+        SegmentState("batch", "Candidate", 100),
+        SegmentState("shop", "Moving", 50),
+        SegmentState("rest", "Baseline", 0),
+        SegmentState("labs", "Stays", 0),
+    )
+    at = replace(CANARY, segments=segments, shadow_percent=20)
+    moved = (1 + 0.5) / 4
+    assert estimate_copies(at, None) == pytest.approx(0.5 * 0.2 / 4)
+    assert estimate_share(at, None) == pytest.approx((1 - moved, moved + 0.025))
+    shadowing = replace(at, phase="Shadowing", segments=(*segments[2:],))
+    assert estimate_share(shadowing, None) == pytest.approx((1.0, 0.1))
 
 
 def test_before_a_plan_has_segments_the_baseline_has_it_all() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from switchyard.core.cutover.capacity import HEADROOM_RATIO, find_own_load
 from switchyard.core.cutover.evidence import Taken
 from switchyard.core.cutover.orders import SignalValue
 from switchyard.core.cutover.sequential.split import split_promotion, split_rollback
@@ -65,7 +66,9 @@ class Bench:
         """
         utilisation = self.around.candidate.utilisation_ratio
         cap = self.facts.shadow.max_utilisation_ratio
-        return self.state.shadow_percent > 0 and utilisation is not None and utilisation > cap
+        if self.state.shadow_percent == 0 or utilisation is None or utilisation <= cap:
+            return False
+        return find_own_load(self.state, self.around.candidate) <= HEADROOM_RATIO * cap
 
 
 def share_probabilities(facts: PlanFacts) -> tuple[float, float]:

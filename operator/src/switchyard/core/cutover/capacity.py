@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from switchyard.core.cutover.types import Observation, SegmentState, State
+from switchyard.core.cutover.traffic import has_weight
+from switchyard.core.cutover.types import Observation, SegmentState, SideView, State
+
+HEADROOM_RATIO = 0.9  # of the cap on the candidate's load, that fewer copies aim at
 
 
 def count_replicas(full: int, percent: int) -> int:
@@ -31,6 +34,13 @@ def count_needed(seen: Observation, segments: Iterable[SegmentState], shadow_per
 def has_room(state: State, seen: Observation, needed: int) -> bool:
     """True when that many replicas are asked for and ready."""
     return 0 < needed <= state.candidate_replicas and seen.candidate_view.ready >= needed
+
+
+def find_own_load(state: State, candidate: SideView) -> float:
+    """The candidate's utilisation by users' requests alone, as a ratio; 0 where its load is not known."""
+    if candidate.utilisation_ratio is None or not has_weight(state):
+        return 0.0
+    return candidate.utilisation_ratio * (1 - candidate.copied_ratio)
 
 
 def describe_readiness(state: State, seen: Observation) -> str:

@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from switchyard.core.cutover.capacity import count_replicas
+from switchyard.core.cutover.copies import ask_load
 from switchyard.core.cutover.types import TERMINAL, Observation, PlanFacts, State
 
 _ACCRUAL_SECONDS = 60.0  # at most, so that a plan which waits does not write its status at every look
@@ -60,7 +61,7 @@ def expect_dual_run(facts: PlanFacts, seen: Observation) -> Decimal:
     spans = [(first, target.provisioning_seconds), (copies, facts.shadow.min_seconds)]
     peak = 0
     for step in steps:
-        peak = max(peak, step.weight_percent)
+        peak = max(peak, ask_load(facts, step.weight_percent))
         spans.append((peak, step.min_seconds))
     spent = Decimal(0)
     for percent, seconds in spans:

@@ -36,6 +36,7 @@ from switchyard.core.errors import PlanError
 from switchyard.core.routing.document import Comparator, Exclusion, Match, Stickiness
 
 WHOLE_SEGMENT = "all"
+_FULL_PERCENT = 100
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EVERYWHERE: frozenset[GateStage] = frozenset({"shadow", "canary", "soak"})
@@ -106,13 +107,22 @@ def list_comparators(gates: Iterable[GateFacts]) -> tuple[Comparator, ...]:
 
 
 def find_gaps(facts: PlanFacts) -> tuple[str, ...]:
-    """What a plan leaves open and its workload does not say either, one sentence each."""
-    return tuple(
+    """What a plan leaves open, its workload too, and what no gate would ever judge: a sentence each."""
+    untold = [
         f"gate {gate.name}: the workload has no objective for {gate.metric}; give latency.target, or the "
         "workload an objective"
         for gate in facts.gates
         if gate.kind == "latency" and not gate.threshold_seconds
-    )
+    ]
+    unjudged = [
+        f"gate {gate.name}: segment {segment.name} has no step below 100 %, and at 100 % there is nothing to "
+        "copy; begin with a smaller weight, or judge the gate in shadow, too"
+        for gate in facts.gates
+        if gate.kind == "parity" and gate.stages == {"canary"}
+        for segment in facts.segments
+        if not segment.stays and all(step.weight_percent >= _FULL_PERCENT for step in segment.steps)
+    ]
+    return (*untold, *unjudged)
 
 
 # -- traffic

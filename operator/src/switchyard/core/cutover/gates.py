@@ -1,7 +1,8 @@
 """The word of every gate that applies to the present stage, over the evidence with the newest window.
 
 shadow   pairs, per segment that is to move; without a router in the users' path whole tracks
-canary   the segment that moves: both arms side by side; at 100 % against the baseline's earlier share
+canary   the segment that moves: both arms side by side; at 100 % against the baseline's earlier share;
+         parity by pairs from copies, which there are none of at 100 %
 soak     every segment that moved, against the baseline's earlier share
 
 A gate that knows nothing says Inconclusive and why, never Pass.
@@ -22,6 +23,7 @@ from switchyard.core.cutover.comparing import (
     say_blind,
     weigh_comparison,
 )
+from switchyard.core.cutover.copies import list_gates
 from switchyard.core.cutover.evidence import Taken
 from switchyard.core.cutover.judging import find_stage
 from switchyard.core.cutover.ledgers import Totals, sum_contrasts
@@ -71,9 +73,7 @@ def judge(facts: PlanFacts, state: State, taken: Taken, around: Surroundings) ->
     evidence = keep_references(state.evidence)
     samples, answered = _count_answers(bench, moving, evidence)
     reports: list[GateReport] = []
-    for gate in facts.gates:
-        if stage not in gate.stages:
-            continue
+    for gate in list_gates(facts, state, stage):
         if gate.kind == "stability":
             reports.append(judge_stability(bench, gate))
         elif gate.kind == "cost":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from switchyard.core.cutover.copies import list_gates
 from switchyard.core.cutover.moves import find_segment, find_step
 from switchyard.core.cutover.traffic import find_acting_phase
 from switchyard.core.cutover.types import GateReport, GateStage, Observation, Phase, PlanFacts, State
@@ -61,8 +62,7 @@ def adopt_evidence(facts: PlanFacts, state: State, seen: Observation) -> State:
 
 def list_reports(facts: PlanFacts, state: State, seen: Observation) -> tuple[GateReport, ...]:
     """The reports of this stage, of all segments: of its gates, and of what no gate asks for."""
-    stage = find_stage(state)
-    left_out = {gate.name for gate in facts.gates if stage not in gate.stages}
+    left_out = {gate.name for gate in facts.gates} - _name_gates(facts, state)
     return tuple(each for each in seen.reports if each.name not in left_out)
 
 
@@ -80,9 +80,7 @@ def has_passed(facts: PlanFacts, state: State, seen: Observation) -> bool:
         return False
     reports = _list_relevant(facts, state, seen)
     heard = {each.name for each in reports}
-    stage = find_stage(state)
-    expected = {gate.name for gate in facts.gates if stage in gate.stages}
-    return expected <= heard and all(each.verdict == "Pass" for each in reports)
+    return _name_gates(facts, state) <= heard and all(each.verdict == "Pass" for each in reports)
 
 
 def find_lack(facts: PlanFacts, state: State, seen: Observation) -> str:
@@ -95,10 +93,7 @@ def find_lack(facts: PlanFacts, state: State, seen: Observation) -> str:
     if seen.candidate_view.ready < 1:
         return "the candidate has no ready pod"
     reports = _list_relevant(facts, state, seen)
-    silent = sorted(
-        {gate.name for gate in facts.gates if find_stage(state) in gate.stages}
-        - {each.name for each in reports}
-    )
+    silent = sorted(_name_gates(facts, state) - {each.name for each in reports})
     if silent:
         return f"no verdict of gate {', '.join(silent)}"
     lacking = next((each for each in reports if each.verdict == "Error" or each.missing), None)
@@ -161,6 +156,10 @@ def find_longest(facts: PlanFacts, state: State) -> float:
         return step.max_seconds
     longest = max((each.max_seconds for segment in facts.segments for each in segment.steps), default=0.0)
     return facts.retain_seconds + longest
+
+
+def _name_gates(facts: PlanFacts, state: State) -> set[str]:
+    return {gate.name for gate in list_gates(facts, state, find_stage(state))}
 
 
 def _list_relevant(facts: PlanFacts, state: State, seen: Observation) -> tuple[GateReport, ...]:

@@ -33,7 +33,7 @@ from switchyard.core.cutover.judging import (
     settles_at,
 )
 from switchyard.core.cutover.moves import Why, pause, proceed, record, set_traffic, tell, wait, warn
-from switchyard.core.cutover.moving import complete, judge, shadow
+from switchyard.core.cutover.moving import canary, complete, judge, shadow
 from switchyard.core.cutover.pausing import hold
 from switchyard.core.cutover.returning import begin_return, keep_split, return_traffic
 from switchyard.core.cutover.staging import begin_stage_again, confirm_stage, is_step_lowered
@@ -265,7 +265,7 @@ _PHASES: dict[Phase, Callable[[PlanFacts, State, Observation], Stepped]] = {
     "AwaitingApproval": await_approval,
     "Provisioning": provision,
     "Shadowing": shadow,
-    "Canary": judge,
+    "Canary": canary,
     "Soaking": judge,
     "Completing": complete,
     "Paused": hold,

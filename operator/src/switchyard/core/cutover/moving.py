@@ -12,7 +12,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from switchyard.api import Reason
-from switchyard.core.cutover.capacity import count_needed, describe_readiness, has_room
+from switchyard.core.cutover.capacity import (
+    HEADROOM_RATIO,
+    count_needed,
+    describe_readiness,
+    find_own_load,
+    has_room,
+)
+from switchyard.core.cutover.copies import ask_copies, ask_load
 from switchyard.core.cutover.holds import find_hold, note_requests
 from switchyard.core.cutover.judging import (
     GRACE_INTERVALS,
@@ -31,6 +38,7 @@ from switchyard.core.cutover.moves import (
     find_next_segment,
     find_segment,
     find_step,
+    forget_evidence,
     is_overdue,
     pause,
     proceed,
@@ -53,7 +61,6 @@ from switchyard.core.stability.recommend import write_duration
 
 Forward = Callable[[PlanFacts, State, Observation], Stepped]
 
-_HEADROOM_RATIO = 0.9  # of the cap, that fewer copies aim at
 _SPARE_RATIO = 0.45  # of the cap, below which twice as many copies still fit
 
 
@@ -63,12 +70,28 @@ def shadow(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
         return begin_shadow(facts, state, seen)  # after the baseline was lost
     percent = _fit_copies(facts, state, seen)
     if percent != state.shadow_percent:
-        fitted = replace(set_traffic(state, seen, shadow_percent=percent), reading="", reading_at=None)
-        fitted = replace(fitted, deadline=seen.now + timedelta(seconds=CONFIRMATION_SECONDS))
-        load = f"{100 * (seen.candidate_view.utilisation_ratio or 0):.0f}%"
-        cap = f"{100 * facts.shadow.max_utilisation_ratio:.0f}%"
-        message = f"the candidate is {load} busy (cap {cap}): {percent}% of requests are copied"
-        return wait(fitted, tell(Reason.ShadowFitted, message))
+        return _change_copies(state, seen, percent, _tell_fitted(facts, seen, percent))
+    return judge(facts, state, seen)
+
+
+def canary(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
+    """Canary: compare both sides; beside users' requests copies, where a gate needs them, never more again.
+
+    Within a step more copies would cost the evidence of users' requests, which begins anew with each change.
+    """
+    weight = state.segments[state.segment_index].weight_percent
+    asked = ask_copies(facts, weight)
+    if not asked:
+        return judge(facts, state, seen)
+    if state.shadow_percent == 0:  # the gate is new, or the baseline was lost
+        state, missing = make_room(state, seen, ask_load(facts, weight))
+        if missing:
+            return _go_on_looking(facts, state, seen, missing, warn(Reason.CandidateNotReady, missing))
+        message = f"{asked}% of the requests that the baseline answers are copied"
+        return _change_copies(state, seen, asked, tell(Reason.ShadowStarted, message))
+    percent = _fit_copies(facts, state, seen)
+    if percent < state.shadow_percent:
+        return _change_copies(state, seen, percent, _tell_fitted(facts, seen, percent))
     return judge(facts, state, seen)
 
 
@@ -110,25 +133,26 @@ def judge(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
 
 
 def find_forward(facts: PlanFacts, state: State) -> tuple[int, Forward]:
-    """The share that comes after the present stage, and what begins it."""
+    """The share that the candidate answers after the present stage, copies included, and what begins it."""
     phase = find_acting_phase(state)
     segment, step = find_segment(facts, state), find_step(facts, state)
     if phase == "Soaking":
         return 100, begin_completion
     if phase == "Shadowing":
         first = find_next_segment(facts, -1)
-        return _find_first_weight(facts, first), begin_canary
+        return _find_first_load(facts, first), begin_canary
     if segment is None or step is None:
         return 100, begin_soak
     index = state.segment_index
     if state.segments[index].weight_percent < step.weight_percent:  # the steps were edited
-        return step.weight_percent, _to_step(index, state.step_index)
+        return ask_load(facts, step.weight_percent), _to_step(index, state.step_index)
     if state.step_index + 1 < len(segment.steps):
-        return segment.steps[state.step_index + 1].weight_percent, _to_step(index, state.step_index + 1)
+        following_step = segment.steps[state.step_index + 1]
+        return ask_load(facts, following_step.weight_percent), _to_step(index, state.step_index + 1)
     following = find_next_segment(facts, index)
     if following is None:
         return 100, begin_soak
-    return _find_first_weight(facts, following), _to_step(following, 0)
+    return _find_first_load(facts, following), _to_step(following, 0)
 
 
 def find_undecided(facts: PlanFacts, state: State, seen: Observation) -> str:
@@ -179,6 +203,19 @@ def lack_evidence(facts: PlanFacts, state: State, seen: Observation, lack: str) 
     return proceed(state, why.message)
 
 
+def _change_copies(state: State, seen: Observation, percent: int, why: Why) -> Stepped:
+    """The same stage with another share of copies: its evidence begins anew."""
+    changed = forget_evidence(set_traffic(state, seen, shadow_percent=percent))
+    return wait(replace(changed, deadline=seen.now + timedelta(seconds=CONFIRMATION_SECONDS)), why)
+
+
+def _tell_fitted(facts: PlanFacts, seen: Observation, percent: int) -> Why:
+    load = f"{100 * (seen.candidate_view.utilisation_ratio or 0):.0f}%"
+    cap = f"{100 * facts.shadow.max_utilisation_ratio:.0f}%"
+    message = f"the candidate is {load} busy (cap {cap}): {percent}% of requests are copied"
+    return tell(Reason.ShadowFitted, message)
+
+
 def _fit_copies(facts: PlanFacts, state: State, seen: Observation) -> int:
     """The share to copy: less while the candidate is above its cap, more again when there is room."""
     load, cap, now = (
@@ -189,7 +226,9 @@ def _fit_copies(facts: PlanFacts, state: State, seen: Observation) -> int:
     if load is None or not is_judged(state, seen):
         return now
     if load > cap:
-        return max(1, min(now - 1, int(now * _HEADROOM_RATIO * cap / load)))
+        own = find_own_load(state, seen.candidate_view)
+        spare = max(0.0, HEADROOM_RATIO * cap - own)
+        return max(1, min(now - 1, int(now * spare / (load - own)))) if own < load else now
     if load < _SPARE_RATIO * cap:
         return max(now, min(facts.shadow.percent, 2 * now))
     return now
@@ -205,8 +244,8 @@ def _describe_progress(facts: PlanFacts, state: State, seen: Observation) -> str
     return describe_reports(open_ones[:3]) or "waits for the first window of evidence"
 
 
-def _find_first_weight(facts: PlanFacts, segment: int | None) -> int:
-    return 100 if segment is None else facts.segments[segment].steps[0].weight_percent
+def _find_first_load(facts: PlanFacts, segment: int | None) -> int:
+    return 100 if segment is None else ask_load(facts, facts.segments[segment].steps[0].weight_percent)
 
 
 def _to_step(segment: int, step: int) -> Forward:

@@ -14,6 +14,7 @@ from switchyard.core.cutover.orders import Carried
 from switchyard.core.cutover.sighting import (
     Sides,
     cost_baseline_per_thousand,
+    estimate_copies,
     estimate_share,
     find_active,
     find_workload_problem,
@@ -67,11 +68,12 @@ def observe(plan: Plan, facts: PlanFacts, state: State, outlook: Outlook) -> Obs
     active = find_active(sides)
     baseline = state.baseline or active
     share, moved = estimate_share(state, sight)
+    copied_ratio = estimate_copies(state, sight) / moved if moved else 0.0
     return replace(
         seen,
         baseline=active,
         baseline_view=view_baseline(sides, baseline, share),
-        candidate_view=view_candidate(sides, state, moved),
+        candidate_view=replace(view_candidate(sides, state, moved), copied_ratio=copied_ratio),
         baseline_cost_per_thousand=cost_baseline_per_thousand(sides, baseline),
         target=view_target(sides, facts.variant, facts.pool, state),
     )

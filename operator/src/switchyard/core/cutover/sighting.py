@@ -6,12 +6,13 @@ sides       replicas wanted and ready, restarts, money, and the load at the shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from switchyard.api import Reason
 from switchyard.core.cutover.errand import carries_traffic
+from switchyard.core.cutover.traffic import find_copied_percent
 from switchyard.core.cutover.types import Side, SideView, State, TargetView
 from switchyard.core.desired import name_track
 from switchyard.core.placement.ballot import Ballot, Surroundings
@@ -152,20 +153,31 @@ def estimate_share(state: State, sight: Sight | None) -> tuple[float, float]:
 
     Segments count by the requests that were seen of them; without any, alike.
     """
-    weights = {each.name: each.weight_percent / 100 for each in state.segments}
-    if not weights:
-        return 1.0, 0.0
-    seen = _count_requests(sight, weights)
+    parts = _weigh_segments(state, sight)
+    moved = sum(parts[each.name] * each.weight_percent / 100 for each in state.segments)
+    return 1 - moved, moved + estimate_copies(state, sight)
+
+
+def estimate_copies(state: State, sight: Sight | None) -> float:
+    """The share of requests that are copied to the candidate, segments weighed as above."""
+    parts = _weigh_segments(state, sight)
+    return sum(
+        parts[each.name] * (100 - each.weight_percent) * find_copied_percent(state, each) / 10_000
+        for each in state.segments
+    )
+
+
+def _weigh_segments(state: State, sight: Sight | None) -> dict[str, float]:
+    names = [each.name for each in state.segments]
+    seen = _count_requests(sight, names)
     total = sum(seen.values())
-    moved = sum(weights[name] * (seen[name] / total if total else 1 / len(weights)) for name in weights)
-    copies = state.shadow_percent / 100 * (1 - moved)
-    return 1 - moved, moved + copies
+    return {name: seen[name] / total if total else 1 / len(names) for name in names}
 
 
-def _count_requests(sight: Sight | None, names: Mapping[str, float]) -> dict[str, int]:
+def _count_requests(sight: Sight | None, names: Iterable[str]) -> dict[str, int]:
     found = dict.fromkeys(names, 0)
     for samples in (sight.samples if sight is not None else None) or ():
-        for name in names:
+        for name in found:
             if name in samples.segments:
                 found[name] += sum(samples.segments[name].started.values())
     return found

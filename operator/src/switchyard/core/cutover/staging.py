@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from switchyard.api import Reason
+from switchyard.core.cutover.copies import ask_copies
 from switchyard.core.cutover.judging import describe_reports, find_longest, find_stage, list_reports
 from switchyard.core.cutover.moves import (
     CONFIRMATION_SECONDS,
@@ -36,13 +37,16 @@ def begin_shadow(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
 
 
 def begin_canary(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
-    """The first step of the first segment; copies end."""
+    """The first step of the first segment."""
     first = find_next_segment(facts, -1)
     return begin_step(facts, state, seen, len(facts.segments) if first is None else first, 0)
 
 
 def begin_step(facts: PlanFacts, state: State, seen: Observation, segment: int, step: int) -> Stepped:
-    """A step of a segment: the weight is raised. The caller has seen to capacity, evidence and holds."""
+    """A step of a segment: the weight is raised, and copies go on where a gate needs them.
+
+    The caller has seen to capacity, evidence and holds.
+    """
     name, weight = facts.segments[segment].name, facts.segments[segment].steps[step].weight_percent
     placed = replace(
         state,
@@ -50,9 +54,11 @@ def begin_step(facts: PlanFacts, state: State, seen: Observation, segment: int, 
         step_index=step,
         segments=tuple(_place(each, index, segment) for index, each in enumerate(state.segments)),
     )
-    raised = forget_evidence(set_traffic(placed, seen, {name: weight}, shadow_percent=0))
+    copied = ask_copies(facts, weight)
+    raised = forget_evidence(set_traffic(placed, seen, {name: weight}, shadow_percent=copied))
     count = len(facts.segments[segment].steps)
     message = f"segment {name}: {weight}% of its requests to the candidate (step {step + 1} of {count})"
+    message += f", {copied}% of the others copied" if copied else ""
     message = _add_figures(message, facts, state, seen)
     return enter(raised, "Canary", seen, tell(Reason.StepStarted, message), CONFIRMATION_SECONDS)
 
@@ -85,14 +91,15 @@ def begin_completion(facts: PlanFacts, state: State, seen: Observation) -> Stepp
 def begin_stage_again(facts: PlanFacts, state: State, seen: Observation, message: str) -> Stepped:
     """The present stage from its begin, at most the shares that it has: no edit moves users forward."""
     again = replace(state, inputs_hash=seen.inputs_hash or state.inputs_hash)
-    weights = {}
+    weights, copied = {}, state.shadow_percent
     segment = find_segment(facts, state)
     if find_stage(state) == "canary" and segment is not None:
         current = state.segments[state.segment_index].weight_percent
         fitting = [index for index, each in enumerate(segment.steps) if each.weight_percent <= current]
         again = replace(again, step_index=max(fitting, default=0))
         weights[segment.name] = min(current, segment.steps[again.step_index].weight_percent)
-    again = forget_evidence(set_traffic(again, seen, weights))
+        copied = min(copied, ask_copies(facts, weights[segment.name]))
+    again = forget_evidence(set_traffic(again, seen, weights, shadow_percent=copied))
     again = replace(again, message=message)
     if state.phase != "Paused":
         again = replace(again, deadline=seen.now + timedelta(seconds=CONFIRMATION_SECONDS))

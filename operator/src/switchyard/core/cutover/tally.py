@@ -11,6 +11,7 @@ from functools import reduce
 
 from pydantic import TypeAdapter, ValidationError
 
+from switchyard.core.cutover.copies import list_gates
 from switchyard.core.cutover.orders import TrackCounts
 from switchyard.core.cutover.types import GateStage, Metric, PlanFacts, State
 from switchyard.core.routing.cumulative import CountFell, add, subtract
@@ -107,8 +108,8 @@ def list_moving(facts: PlanFacts, state: State, stage: GateStage) -> tuple[str, 
 
 def find_shape(facts: PlanFacts, state: State, stage: GateStage) -> Shape:
     """What the gates of this stage need of its segments."""
-    gates = [gate for gate in facts.gates if stage in gate.stages]
     bounds = find_bounds(facts, stage)
+    gates = list_gates(facts, state, stage)
     comparators = tuple(gate.comparator_name for gate in gates if gate.kind == "parity")
     segments = list_moving(facts, state, stage)
     return Shape(

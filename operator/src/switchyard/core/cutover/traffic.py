@@ -10,7 +10,7 @@ an end with shares left        held as it is: segments that passed, or others th
 from __future__ import annotations
 
 from switchyard.core.cutover.facts import list_comparators
-from switchyard.core.cutover.types import TERMINAL, Phase, PlanFacts, SegmentFacts, State
+from switchyard.core.cutover.types import TERMINAL, Phase, PlanFacts, SegmentFacts, SegmentState, State
 from switchyard.core.routing.document import Comparator, Measure, Segment, Shadow, Threshold
 from switchyard.core.routing.plan import Target, TrafficPlan
 
@@ -51,11 +51,19 @@ def find_release_track(state: State) -> str:
     return side.track if wants_release(state) and side is not None else ""
 
 
+def find_copied_percent(state: State, segment: SegmentState) -> int:
+    """The share of a segment's requests on the baseline that is copied: in a canary of what moves alone."""
+    if segment.place == "Stays" or (find_acting_phase(state) == "Canary" and segment.place != "Moving"):
+        return 0
+    return state.shadow_percent
+
+
 def build_traffic_plan(facts: PlanFacts, state: State, *, workload_uid: str, port: int) -> TrafficPlan:
     """The traffic that the state asks for. Raises ValueError before both sides are chosen."""
     if state.baseline is None or state.candidate is None:
         raise ValueError(f"plan {facts.namespace}/{facts.name} has not chosen its sides yet")
     weights = {each.name: each.weight_percent for each in state.segments}
+    copied = {each.name: find_copied_percent(state, each) for each in state.segments}
     return TrafficPlan(
         namespace=facts.namespace,
         workload=facts.workload,
@@ -65,7 +73,8 @@ def build_traffic_plan(facts: PlanFacts, state: State, *, workload_uid: str, por
         baseline=Target(state.baseline.track, port),
         candidate=Target(state.candidate.track, port),
         segments=tuple(
-            _build_segment(each, weights.get(each.name, 0), state.shadow_percent) for each in facts.segments
+            _build_segment(each, weights.get(each.name, 0), copied.get(each.name, 0))
+            for each in facts.segments
         ),
         shadow=Shadow(
             max_concurrency=facts.shadow.max_concurrency,

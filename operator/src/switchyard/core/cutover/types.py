@@ -230,13 +230,17 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class SideView:
-    """One side as it runs. `restarts`: container restarts and readiness lost, since its pods began."""
+    """One side as it runs. `restarts`: container restarts and readiness lost, since its pods began.
+
+    `copied_ratio`: of its load, what copies make.
+    """
 
     wanted: int = 0
     ready: int = 0
     restarts: int = 0
     cost_per_hour: Decimal = Decimal(0)
     utilisation_ratio: float | None = None
+    copied_ratio: float = 0.0
     waiting_for: str = ""
 
 

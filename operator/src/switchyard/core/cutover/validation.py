@@ -81,6 +81,18 @@ def _time_zones_exist(facts: PlanFacts, _seen: Observation) -> Refusal | None:
     return Reason.InvalidSpec.value, message
 
 
+def _pairs_are_seen(facts: PlanFacts, seen: Observation) -> Refusal | None:
+    """Whether answers can be compared in a canary: only a router in the users' path knows what they got."""
+    names = [gate.name for gate in facts.gates if gate.kind == "parity" and "canary" in gate.stages]
+    if seen.router == "builtin" or not names:
+        return None
+    message = (
+        f"gate {', '.join(names)}: router {seen.router} can't compare answers in canary, where metrics of "
+        "the tracks are the evidence; judge parity in stages: [shadow], or let router builtin move it"
+    )
+    return Reason.RouterUnsupported.value, message
+
+
 def _router_can_do_it(facts: PlanFacts, seen: Observation) -> Refusal | None:
     if seen.support is None:
         return Reason.RouterUnknown.value, f"what router {seen.router} can do here is not known yet"
@@ -146,6 +158,7 @@ _CHECKS: tuple[Check, ...] = (
     _target_is_elsewhere,  # before the planner's refusal: where it serves it needs no room
     _target_can_be_placed,
     _baseline_is_ready,
+    _pairs_are_seen,
     _router_can_do_it,
     _requests_are_counted,
     _move_pays,
