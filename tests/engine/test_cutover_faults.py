@@ -320,6 +320,34 @@ def _take_node(at: Outside, name: str) -> None:
     at.follow_deployments()
 
 
+def test_a_pool_taken_away_takes_no_user_with_it_even_where_the_path_can_not_be_changed_yet() -> None:
+    outside = begin()
+    down: list[float] = []
+
+    def take_pool(at: Outside) -> None:
+        down.append(at.seconds)
+        at.drop(("AcceleratorPool", "", "new"))
+        at.outage = lambda now, what: (
+            "no answer" if now.seconds < down[0] + 15.0 and what.startswith(("config", "push")) else ""
+        )
+
+    outside.author = when(is_judged("Canary", 50), take_pool, seconds=2.0)
+    Run(outside).run()
+    assert (outside.phase, outside.broken, outside.failed_users) == ("RolledBack", [], 0.0)
+    assert outside.status["machine"]["rollbackReason"] == "TargetGone"
+    assert outside.replicas() == {OLD: 2}
+
+
+def test_nothing_moves_while_the_state_can_not_be_stored() -> None:
+    outside = begin()
+    outside.outage = lambda now, what: (
+        "no answer" if now.seconds % 20 < 12 and what.startswith("status CutoverPlan") else ""
+    )
+    Run(outside, most_seconds=1500).run()
+    assert (outside.phase, outside.broken, outside.failed_users) == ("Completed", [], 0.0)
+    assert outside.replicas() == {NEW: 2}
+
+
 def test_callers_that_somebody_leads_past_the_routers_are_led_back() -> None:
     outside = begin()
     edited: list[float] = []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.core.plans import NEW, OLD, decide_with, plan, recalling, settle_with, state
 from tests.unit.core.worlds import (
+    NOW,
     apply,
     condition,
     decision,
@@ -279,6 +280,8 @@ def test_the_candidate_goes_once_no_request_reaches_it_and_its_address_once_the_
     at = held(settle_with(two_pools(), move=CANARY))
     back = state("RollingBack", replicas=0, weight=0)
     at = settle_held(at, back)
+    assert deployments(at) == {OLD.track: 2, NEW.track: 1}  # the path has not confirmed it
+    at = settle_held(at, replace(back, stage_since=NOW))
     assert deployments(at) == {OLD.track: 2}
     assert NEW.track in {each.meta.name for each in at.children if each.kind == "Service"}
     at = settle_with(with_selector(at, OLD.track), move=state("Aborted"))
