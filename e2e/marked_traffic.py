@@ -40,7 +40,8 @@ class Failure:
 class MarkedTraffic:
     """What callers saw. `path`, `body`: what everybody asks; `ending`: what a whole answer ends with.
 
-    `served`: answers by caller and the model that they name.
+    `served`: answers by caller and the model that they name. `slowest_seconds`: of all answers.
+    `late_seconds`: how long the callers themselves stood still at most; what fails then says nothing.
     """
 
     url: str
@@ -53,6 +54,8 @@ class MarkedTraffic:
     served: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
+    slowest_seconds: float = 0.0
+    late_seconds: float = 0.0
     _stopping: threading.Event = field(default_factory=threading.Event)
     _silent: threading.Event = field(default_factory=threading.Event)
 
@@ -74,7 +77,10 @@ class MarkedTraffic:
             for each in (self.failures if failures is None else failures)[:20]
             for at, what in [max((m for m in self.marks if m[0] <= each.at), default=(each.at, "the start"))]
         ]
-        return f"{len(self.failures)} of {self.sent} requests failed\n" + "\n".join(told)
+        return (
+            f"{len(self.failures)} of {self.sent} requests failed, the slowest answer took "
+            f"{self.slowest_seconds:.1f} s, the callers were late by {self.late_seconds:.1f} s at most\n"
+        ) + "\n".join(told)
 
     def assert_no_failures(self, caller: str | None = None) -> None:
         """No request failed: of this kind of caller, or of all."""
@@ -97,7 +103,9 @@ class MarkedTraffic:
         loop = asyncio.get_running_loop()
         start, number = loop.time(), 0
         while not self._stopping.is_set():
-            await asyncio.sleep(max(0.0, start + number / caller.per_second - loop.time()))
+            due = max(loop.time(), start + number / caller.per_second)
+            await asyncio.sleep(due - loop.time())
+            self.late_seconds = max(self.late_seconds, loop.time() - due)
             if not self._silent.is_set():
                 tasks.create_task(self._ask(session, caller, number))
             number += 1
@@ -105,6 +113,7 @@ class MarkedTraffic:
     async def _ask(self, session: aiohttp.ClientSession, caller: Caller, number: int) -> None:
         headers = {**caller.headers, **({"Host": self.host} if self.host else {})}
         body, content = self.body or {"instances": [[number % 50]]}, b""
+        began = time.monotonic()
         try:
             async with session.post(f"{self.url}{self.path}", json=body, headers=headers) as answer:
                 content = await answer.read()
@@ -117,6 +126,7 @@ class MarkedTraffic:
             self.failures.append(Failure(time.monotonic(), caller.name, problem))
         else:
             model = _MODEL.search(content)
+            self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
             self.answered[caller.name] += 1
             self.served[caller.name, model[1].decode() if model else ""] += 1
 

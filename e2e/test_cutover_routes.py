@@ -1,86 +1,26 @@
-"""The same moves where a Gateway or a mesh splits the traffic: by an HTTPRoute, by a VirtualService."""
+"""Moves where a Gateway or a mesh splits the traffic: what ends on the new side, what goes back by itself."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from e2e.behind import PER_SECOND, ROUTERS, assert_let_go, moving_behind
 from e2e.installation import Operator
-from e2e.move import Move, is_true, moving, plan
-from e2e.providers import PlainHttp
+from e2e.marked_traffic import Caller
+from e2e.move import ERRORS, MARGIN, is_true, plan, verdicts
 from e2e.scene import Scene
+from e2e.way_back import measure_way_back
 
-from switchyard.sandbox.handle import list_gateways
-from switchyard.sandbox.statedir import StateDir
+LONG = "60s"  # of a step that nobody passes
+HALF = [{"weight": 50, "minDuration": LONG, "minSamples": 30}, {"weight": 100}]
+PARITY = {"name": "alike", "parity": {"comparator": "json", "margin": "0.02"}}
+STABLE = {"name": "stable", "stability": {"maxRestarts": 0}}
+COST = {"name": "cheap", "cost": {"maxIncreasePercent": 10}}
 
-HOST = "moved.example.com"
-PORT = 8080
-ROUTERS = ("gatewayAPI", "istio")
-
-
-ROUTER_DOCUMENTS: dict[str, dict[str, Any]] = {
-    "gatewayAPI": {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "public"},
-        "spec": {
-            "gatewayClassName": "switchyard-sandbox",
-            "listeners": [{"name": "http", "port": PORT, "protocol": "HTTP"}],
-        },
-    },
-    "istio": {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "public"},
-        "spec": {
-            "selector": {"istio": "ingressgateway"},
-            "servers": [{"port": {"number": PORT, "name": "http", "protocol": "HTTP"}, "hosts": [HOST]}],
-        },
-    },
-}
-EXPOSURES: dict[str, dict[str, Any]] = {
-    "gatewayAPI": {"gateway": {"parentRefs": [{"name": "public"}], "hostnames": [HOST]}},
-    "istio": {"istio": {"hosts": [HOST], "gateways": ["public"]}},
-}
+pytestmark = pytest.mark.parametrize("router", ROUTERS)
 
 
-@contextmanager
-def moving_behind(scene: Scene, router: str, **options: Any) -> Iterator[Move]:
-    """The workload behind a Gateway of the kind that the router needs, asked through it."""
-    if scene.cluster.provider != "sandbox":
-        pytest.skip("where a Gateway's address leads is the cluster's own affair")
-    scene.apply(ROUTER_DOCUMENTS[router])
-
-    def find_door() -> tuple[str, str]:
-        return _find_door(scene, router), HOST
-
-    # nothing of ours sees users' requests pass: what they get is told by the servers' own metrics
-    signals = {"preset": "vllm", "learning": "off"}
-    exposure = EXPOSURES[router]
-    with moving(scene, exposure=exposure, signals=signals, find_door=find_door, **options) as move:
-        yield move
-
-
-def _find_door(scene: Scene, router: str) -> str:
-    """The URL at which the Gateway of this namespace answers for the host."""
-
-    def ask() -> str:
-        found = list_gateways(StateDir(scene.cluster.kubeconfig.parent))["gateways"]
-        place = ("Istio Gateways", "") if router == "istio" else ("Gateway", scene.namespace)
-        urls = [url for each in found if (each["kind"], each["namespace"]) == place for url in each["urls"]]
-        for url in urls:
-            answer = PlainHttp(url).call("POST", "/predict", {"instances": [[1]]}, headers={"Host": HOST})
-            if answer.code == 200:
-                return str(url)
-        return json.dumps(found)
-
-    return str(scene.until(ask, lambda url: url.startswith("http"), "the Gateway answers"))
-
-
-@pytest.mark.parametrize("router", ROUTERS)
 def test_a_move_without_a_difference_ends_on_the_new_side(
     scene: Scene, operator: Operator, router: str
 ) -> None:
@@ -89,5 +29,116 @@ def test_a_move_without_a_difference_ends_on_the_new_side(
         move.write(plan(target={"variant": "new", "pool": move.pools[1]}))
         move.wait_for("Completed")
         move.assert_moved()
+        assert_let_go(scene, router)
         assert is_true(scene.get("cutoverplan", "move"), "Succeeded")
         move.traffic.assert_no_failures()
+
+
+def test_errors_of_the_candidate_return_its_users(scene: Scene, operator: Operator, router: str) -> None:
+    del operator
+    error_ratio = 0.4
+    with moving_behind(scene, router) as move:
+        move.write(plan(steps=HALF))
+        move.wait_for_step("all", 50)
+        move.traffic.assert_no_failures()
+        began = move.disturb("new", error_ratio=error_ratio)
+        status = move.wait_for("RolledBack")
+        back = measure_way_back(status, move.traffic, began)
+        back.assert_prompt()
+        back.assert_bounded(PER_SECOND * 0.5 * error_ratio)
+        assert verdicts(status)["errors"] == "Fail"
+        move.assert_stayed()
+        assert_let_go(scene, router)
+
+
+def test_a_candidate_that_becomes_slow_is_left_without_a_failure(
+    scene: Scene, operator: Operator, router: str
+) -> None:
+    del operator
+    servers = ("--base-ms=60", "--slope-ms=0", "--cv2=0.05", "--slots=32")
+    slow = {"name": "fast", "latency": {"target": "300ms", "margin": MARGIN}}  # an edge of vLLM's buckets
+    with moving_behind(scene, router, old_arguments=servers, new_arguments=servers) as move:
+        move.write(plan(steps=HALF, gates=[ERRORS, slow]))
+        move.wait_for_step("all", 50)
+        began = move.disturb("new", latency_factor=10)
+        status = move.wait_for("RolledBack")
+        measure_way_back(status, move.traffic, began).assert_prompt()
+        assert verdicts(status)["fast"] == "Fail"
+        move.assert_stayed()
+        move.traffic.assert_no_failures()
+
+
+@pytest.mark.parametrize(
+    ("gate", "fault"),
+    [(PARITY, "--wrong-ratio=0.3"), (STABLE, f"--leak-bytes-per-request={2**22}")],
+    ids=["parity", "restarts"],
+)
+def test_what_copies_show_is_wrong_never_gets_a_user(
+    scene: Scene, operator: Operator, router: str, gate: dict[str, Any], fault: str
+) -> None:
+    del operator
+    limits = {"resources": {"limits": {"memory": "512Mi"}}}  # what leaks fills it with 64 copies
+    with moving_behind(scene, router, new_arguments=("--base-ms=5", fault), new_container=limits) as move:
+        move.write(plan(gates=[gate], shadow={"percent": 100, "minDuration": "20s", "minSamples": 200}))
+        status = move.wait_for("RolledBack")
+        assert verdicts(status)[gate["name"]] == "Fail"
+        assert "Canary" not in {each["phase"] for each in status["history"]}
+        move.assert_stayed()
+        assert_let_go(scene, router)
+        move.traffic.assert_no_failures()
+
+
+def test_a_dearer_candidate_is_left_in_canary(scene: Scene, operator: Operator, router: str) -> None:
+    del operator
+    with moving_behind(scene, router) as move:
+        move.write(plan(steps=HALF, gates=[ERRORS, COST], target={"variant": "new", "pool": move.pools[1]}))
+        status = move.wait_for("RolledBack")
+        assert verdicts(status)["cheap"] == "Fail"
+        move.assert_stayed()
+        move.traffic.assert_no_failures()
+
+
+TIERS = tuple(
+    Caller(name, 12, {"x-switchyard-tier": name}) for name in ("batch", "internal", "customer-facing")
+)
+SEGMENTS = [
+    {"name": "batch", "match": {"tier": "batch"}},
+    {"name": "internal", "match": {"headers": [{"name": "x-switchyard-tier", "value": "internal"}]}},
+    {"name": "rest"},
+]
+SMALL_STEPS = [{"weight": 50, "minDuration": "2s", "minSamples": 15}, {"weight": 100, "minDuration": "2s"}]
+
+
+@pytest.mark.parametrize("guilty", ["internal", "batch"])
+def test_the_segment_that_moves_goes_back_and_the_earlier_one_stays_whoever_has_the_errors(
+    scene: Scene, operator: Operator, router: str, guilty: str
+) -> None:
+    del operator
+    steps = [*SMALL_STEPS]
+    held = {**SEGMENTS[1], "steps": HALF}
+    with moving_behind(scene, router, callers=TIERS) as move:
+        move.write(plan(segments=[SEGMENTS[0], held, SEGMENTS[2]], steps=steps))
+        move.wait_for_step("internal", 50)
+        move.traffic.assert_no_failures()
+        began = move.disturb("new", error_ratio=0.9, tier=guilty)
+        status = move.wait_for("RolledBack")
+        back = measure_way_back(status, move.traffic, began)
+        # metrics of tracks know no segments: what moves goes back, and what had passed stays
+        assert move.weights == {"batch": 100, "internal": 0, "rest": 0}, status["message"]
+        move.traffic.assert_no_failures("customer-facing")
+        since = move.traffic.mark("the end of the plan")
+        move.hold_still(3)
+        failing = {each.caller for each in move.traffic.failed_since(since + 1)}
+        if guilty == "internal":
+            back.assert_prompt()
+            back.assert_bounded(12 * 0.5 * 0.9)
+            move.traffic.assert_no_failures("batch")
+            assert failing == set()
+        else:
+            move.traffic.assert_no_failures("internal")
+            assert failing == {"batch"}
+            move.change(abort=True)  # what a person does then
+            scene.until(lambda: move.weights["batch"], lambda weight: weight == 0, "batch is back, too")
+            since = move.traffic.mark("batch is back")
+            move.hold_still(2)
+            assert move.traffic.failed_since(since + 1) == []
