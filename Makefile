@@ -28,7 +28,7 @@ demo: $(STAMP) ## an embedded cluster, services placed, served, re-placed, and o
 	$(BIN)/switchyard demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(STAMP) ## format, lint, types, layers, generated files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check

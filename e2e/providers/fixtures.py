@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 from e2e.providers import Cluster, ClusterUnavailableError, chosen, start
 
 
-def cluster_fixture(*, has_fleet: bool) -> Callable[..., Iterator[Cluster]]:
-    """A session fixture with the chosen cluster. One asked for by name that can't be had ends the run."""
+def cluster_fixture(
+    *, has_fleet: bool, scope: Literal["session", "module"] = "session"
+) -> Callable[..., Iterator[Cluster]]:
+    """A fixture with the chosen cluster. One asked for by name that can't be had ends the run."""
 
-    @pytest.fixture(scope="session", name="cluster")
+    @pytest.fixture(scope=scope, name="cluster")
     def fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         name = chosen()
         try:

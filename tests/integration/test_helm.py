@@ -19,7 +19,7 @@ NAMES = tuple(
     f"{plural}.switchyard.dev" for plural in ("acceleratorpools", "cutoverplans", "inferenceworkloads")
 )
 
-cluster = cluster_fixture(has_fleet=False)
+cluster = cluster_fixture(has_fleet=False, scope="module")
 
 
 class Release:

@@ -24,7 +24,7 @@ GATEWAY = {"gateway": {"parentRefs": [{"name": "public", "namespace": "infra"}],
 ISTIO = {"istio": {"hosts": ["a.example"], "gateways": ["infra/public"]}}
 HELD_BY = "switchyard.dev/traffic-held-by"
 
-cluster = cluster_fixture(has_fleet=True)
+cluster = cluster_fixture(has_fleet=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,7 +20,7 @@ from .operator_process import API, COMMAND, OperatorProcess, children, install_d
 
 SHORT_LEASE = ("--lease-seconds", "6")
 
-cluster = cluster_fixture(has_fleet=True)
+cluster = cluster_fixture(has_fleet=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)
