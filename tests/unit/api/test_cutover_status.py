@@ -148,6 +148,8 @@ def test_each_figure_of_a_report_has_a_field() -> None:
         "eta_seconds",  # eta
         "missing",
         "message",
+        "false_rollback_probability",
+        "false_promotion_probability",
     }
     shown = set(SCHEMA["properties"]["gates"]["items"]["properties"])
     assert shown == {
@@ -163,6 +165,8 @@ def test_each_figure_of_a_report_has_a_field() -> None:
         "eta",
         "missing",
         "message",
+        "falseRollbackProbability",
+        "falsePromotionProbability",
     }
 
 

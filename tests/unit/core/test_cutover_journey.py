@@ -269,6 +269,20 @@ def test_errors_on_the_candidate_send_users_back_within_a_few_windows(phase: str
     assert ended(on) == {OLD.track: 2}
 
 
+@pytest.mark.parametrize("phase", ["Shadowing", "Canary", "Soaking"])
+def test_a_look_that_brings_nothing_new_writes_nothing(phase: str) -> None:
+    on = journey(gates=[*QUICK["gates"], PARITY])
+    on.traffic = Traffic()
+    while on.state.phase != phase or on.state.window_index < 2:
+        on.turn()
+    for _ in range(2):  # the path is seen one turn late
+        on.turn(0)
+    before = on.at.plans[0].status
+    assert all(each.false_rollback_probability for each in before.gates)
+    assert [each for each in on.turn(0).objects if each.kind == "CutoverPlan"] == []
+    assert on.at.plans[0].status == before
+
+
 def test_answers_are_compared_in_the_canary_too_where_the_author_asks_it() -> None:
     on = journey(gates=[*QUICK["gates"], PARITY])
     on.traffic = Traffic()

@@ -90,6 +90,18 @@ class GateStatus(ApiModel):
     message: Line = Field(
         default="", description="Why, for a person.", examples=["no request reached the candidate"]
     )
+    false_rollback_probability: Amount | None = Field(
+        default=None,
+        description="Part of analysis.falseRollbackProbability that this gate may use up in this stage and "
+        "segment. Absent where a gate does not go by chance.",
+        examples=["0.000167"],
+    )
+    false_promotion_probability: Amount | None = Field(
+        default=None,
+        description="Part of analysis.falsePromotionProbability that this stage and segment may use up; the "
+        "same for each gate, as all of them must pass. Absent where a gate does not go by chance.",
+        examples=["0.0025"],
+    )
 
 
 class EvidenceEntry(ApiModel):

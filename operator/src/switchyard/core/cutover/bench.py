@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from switchyard.core.cutover.capacity import HEADROOM_RATIO, find_own_load
@@ -12,7 +12,15 @@ from switchyard.core.cutover.evidence import Taken
 from switchyard.core.cutover.orders import SignalValue
 from switchyard.core.cutover.sequential.split import split_promotion, split_rollback
 from switchyard.core.cutover.tally import WHOLE, SegmentTally
-from switchyard.core.cutover.types import GateFacts, GateStage, PlanFacts, SideView, State, TargetView
+from switchyard.core.cutover.types import (
+    GateFacts,
+    GateReport,
+    GateStage,
+    PlanFacts,
+    SideView,
+    State,
+    TargetView,
+)
 
 _FULL_PERCENT = 100
 _TESTS = {"errors": 2, "latency": 1, "parity": 1}  # errors: a comparison and a hard stop
@@ -57,6 +65,14 @@ class Bench:
         """True where the candidate answers all of a segment, so that no baseline runs beside it."""
         weights = {each.name: each.weight_percent for each in self.state.segments}
         return self.stage != "shadow" and weights.get(segment, 0) >= _FULL_PERCENT
+
+    def name_shares(self, gate: GateFacts, report: GateReport) -> GateReport:
+        """The report of a gate of requests, saying what it may err with."""
+        return replace(
+            report,
+            false_rollback_probability=self.rollback_probability * _TESTS[gate.kind],
+            false_promotion_probability=self.promotion_probability,
+        )
 
     @property
     def is_overloaded(self) -> bool:

@@ -79,6 +79,10 @@ def describe_gate(report: GateReport) -> dict[str, Any]:
         "missing": report.missing,
         "message": report.message[:_LONGEST_LINE],
     }
+    if report.false_rollback_probability:
+        told["falseRollbackProbability"] = _write_probability(report.false_rollback_probability)
+    if report.false_promotion_probability:
+        told["falsePromotionProbability"] = _write_probability(report.false_promotion_probability)
     if report.needed is not None:
         told["needed"] = report.needed
     if report.eta_seconds is not None:
@@ -176,6 +180,11 @@ def _summarise_weight(state: State) -> str:
 def _find_worst(gates: list[dict[str, Any]]) -> str:
     verdicts = {each["verdict"] for each in gates}
     return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "")
+
+
+def _write_probability(probability: float) -> str:
+    """Three figures, without an exponent."""
+    return format(Decimal(f"{probability:.3g}"), "f")
 
 
 def _percent(ratio: float) -> int:

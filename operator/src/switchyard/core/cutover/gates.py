@@ -84,7 +84,7 @@ def judge(facts: PlanFacts, state: State, taken: Taken, around: Surroundings) ->
             for segment in segments:
                 key = f"{gate.name}/{segment}"
                 weighed = _weigh(bench, gate, segment, state.evidence.get(key, ""))
-                reports.append(weighed.report)
+                reports.append(bench.name_shares(gate, weighed.report))
                 if weighed.text:
                     evidence[key] = weighed.text
     if stage == "canary" and not taken.is_by_track:
@@ -160,11 +160,17 @@ def _judge_share(bench: Bench, segment: str, evidence: dict[str, str]) -> GateRe
     if facts.sticky is not None:
         return None
     key, window = f"{_SHARES}{segment}", bench.taken.window
-    report = GateReport(ROUTE_NOT_EFFECTIVE, "Inconclusive", segment, margin=f"{weight} % to the candidate")
+    report = GateReport(
+        ROUTE_NOT_EFFECTIVE,
+        "Inconclusive",
+        segment,
+        margin=f"{weight} % to the candidate",
+        false_rollback_probability=bench.rollback_probability,
+    )
     try:
         test, totals = _read_shares(bench.state.evidence.get(key, ""), bench.stage_name)
     except EvidenceError as error:
-        return GateReport(ROUTE_NOT_EFFECTIVE, "Error", segment, message=_say_unread(error))
+        return replace(report, verdict="Error", message=_say_unread(error))
     tally = bench.find_tally(segment)
     if tally is not None and window is not None and window.index > test.last_index:
         started = tally.started.get(BASELINE, 0), tally.started.get(CANDIDATE, 0)

@@ -263,7 +263,11 @@ class TargetView:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """What a gate says of the present stage."""
+    """What a gate says of the present stage.
+
+    `false_rollback_probability`, `false_promotion_probability`: the part of the plan's that this gate may err
+    with in this stage and segment; 0 where it does not err by chance.
+    """
 
     name: str
     verdict: Verdict
@@ -277,6 +281,8 @@ class GateReport:
     eta_seconds: float | None = None
     missing: Literal["", "baseline", "candidate", "both"] = ""
     message: str = ""
+    false_rollback_probability: float = 0.0
+    false_promotion_probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
