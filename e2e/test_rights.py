@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from e2e.audit import Right, right_of
 from e2e.installation import Operator, rendered
-from e2e.objects import condition, pool, workload
+from e2e.objects import API_VERSION, condition, pool, workload
 from e2e.scene import Scene
 
 # Asked for by admission (OwnerReferencesPermissionEnforcement), never by a request of ours.
+MANAGED = "app.kubernetes.io/managed-by=switchyard"
 BY_ADMISSION = {Right("switchyard.dev", "inferenceworkloads/finalizers", "update")}
 
 
@@ -68,6 +72,7 @@ def test_the_operator_is_never_refused_and_uses_every_right(scene: Scene, operat
     scene.kubectl("delete", "iw", "one", "two", "three")  # what has a place keeps its devices, stalled or not
     _say_again(scene, "moves")
     absent = _expose(scene)
+    _cut_over(scene)
     operator.kill()
     operator.start()
     scene.apply(workload("again"))
@@ -141,9 +146,80 @@ def _expose(scene: Scene) -> set[str]:
             lambda seen: seen.get("reason") in {"RoutePending", "RouteWritten"},
             f"a {kind} is written",
         )
+        if kind == "HTTPRoute":
+            _ask_the_gateway(scene)
         scene.apply(workload("moves"))
         scene.until(lambda plural=plural: scene.get(plural)["items"], lambda left: not left, "it goes again")
     return absent
+
+
+def _ask_the_gateway(scene: Scene) -> None:
+    """A plan that a Gateway would have to carry out: what that can do is looked up, and it can't do this."""
+    scene.apply(
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "public"},
+            "spec": {
+                "gatewayClassName": "switchyard-sandbox",
+                "listeners": [{"name": "http", "port": 8080, "protocol": "HTTP"}],
+            },
+        }
+    )
+    body = _plan("asks", {"pool": "e2e-rights"})
+    body["spec"]["traffic"] = {"router": "gatewayAPI", "sticky": {"header": "x-session"}}
+    scene.apply(pool("e2e-rights", scene.nodes_with_l4(1)[0][0], "9.00"), body)
+    scene.until(
+        lambda: scene.get("cutoverplan", "asks").get("status", {}).get("message", ""),
+        lambda told: "router gatewayAPI can't do what the plan asks" in told,
+        "the plan is refused",
+    )
+    scene.kubectl("delete", "cutoverplan", "asks", "--timeout=30s")
+
+
+def _cut_over(scene: Scene) -> None:
+    """A plan that the operator makes, carries out as far as routers, and takes back; and old ones that go."""
+    (node, _) = scene.nodes_with_l4(1)[0]
+    auto = {"migration": "auto", "stabilisation": "2s", "minSavingPercent": 10}
+    scene.apply(pool("e2e-rights", node, "0.01"), workload("moves", placement=auto))
+    (made,) = scene.until(
+        lambda: scene.get("cutoverplans")["items"], lambda seen: len(seen) == 1, "a plan is made"
+    )
+    name = made["metadata"]["name"]
+    scene.until(
+        lambda: scene.get("configmaps", "-l", MANAGED)["items"], bool, "routers are told what they are to do"
+    )
+    scene.kubectl("patch", "cutoverplan", name, "--type=merge", "-p", '{"spec":{"abort":true}}')
+    scene.until(
+        lambda: scene.get("cutoverplan", name)["status"].get("phase"),
+        lambda phase: phase == "Aborted",
+        "the plan is taken back",
+    )
+    for number in range(4):
+        _remember_old_plan(scene, f"old-{number}", f"2026-11-0{number + 1}T00:00:00Z")
+    scene.until(
+        lambda: [each["metadata"]["name"] for each in scene.get("cutoverplans")["items"]],
+        lambda names: "old-0" not in names,
+        "the oldest plan goes",
+    )
+
+
+def _remember_old_plan(scene: Scene, name: str, completed_at: str) -> None:
+    """A plan that the operator once made, and that has ended."""
+    body = _plan(name, {})
+    body["metadata"]["labels"] = dict([MANAGED.split("=")]) | {"switchyard.dev/workload": "moves"}
+    body["spec"]["approvals"] = ["shadow"]
+    scene.apply(body)
+    status = {"observedGeneration": 1, "phase": "Completed", "completedAt": completed_at}
+    scene.kubectl(
+        *("patch", "cutoverplan", name, "--subresource=status", "--type=json"),
+        *("-p", json.dumps([{"op": "add", "path": "/status", "value": status}])),
+    )
+
+
+def _plan(name: str, target: dict[str, str]) -> dict[str, Any]:
+    spec = {"workloadRef": {"name": "moves"}, "target": {"variant": "gpu", **target}}
+    return {"apiVersion": API_VERSION, "kind": "CutoverPlan", "metadata": {"name": name}, "spec": spec}
 
 
 def _say_again(scene: Scene, name: str) -> None:
@@ -161,3 +237,4 @@ def _say_again(scene: Scene, name: str) -> None:
         lambda counts: max(counts, default=0) > 1,
         "an event is counted",
     )
+    scene.kubectl("patch", "iw", name, "--type=merge", "-p", '{"spec":{"budget":null}}')
