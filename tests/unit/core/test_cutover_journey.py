@@ -271,7 +271,7 @@ def test_errors_on_the_candidate_send_users_back_within_a_few_windows(phase: str
 
 @pytest.mark.parametrize("phase", ["Shadowing", "Canary", "Soaking"])
 def test_a_look_that_brings_nothing_new_writes_nothing(phase: str) -> None:
-    on = journey(gates=[*QUICK["gates"], PARITY])
+    on = journey(gates=[*QUICK["gates"], PARITY], rollback={"retainBaseline": "1h"})
     on.traffic = Traffic()
     while on.state.phase != phase or on.state.window_index < 2:
         on.turn()
