@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
+from tests.shipped_kinds import read_definitions
 
 from switchyard.adapters.cluster import APPLY_PATCH
 from switchyard.adapters.connection import Connection, connect
@@ -36,8 +36,6 @@ from switchyard.dataplane.router import start_router
 from switchyard.engine.routing import Applied, RouteResult
 from switchyard.sandbox.client import ApiError
 from switchyard.sandbox.handle import Sandbox
-
-from .operator_process import REPOSITORY
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 BASELINE, CANDIDATE, ROUTER = "chat-gpu-l4", "chat-inf2-trn", "chat-router"
@@ -282,9 +280,8 @@ def with_rig(scenario: Callable[[Rig], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
         async with contextlib.AsyncExitStack() as stack:
             sandbox = await stack.enter_async_context(Sandbox(fleet=None, controllers=False))
-            for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-                for document in yaml.safe_load_all(file.read_text()):
-                    await sandbox.client.request("POST", CRDS, body=document)
+            for document in read_definitions():
+                await sandbox.client.request("POST", CRDS, body=document)
             for namespace in ("shop", OPERATOR_NAMESPACE):
                 body = {"metadata": {"name": namespace}}
                 await sandbox.client.request("POST", "/api/v1/namespaces", body=body)

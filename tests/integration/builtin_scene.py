@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-import yaml
 from aiohttp import web
 from multidict import CIMultiDict
+from tests.shipped_kinds import read_definitions
 
 from switchyard.adapters.connection import Connection, connect
 from switchyard.adapters.resources import DEPLOYMENTS, PODS, SERVICES
@@ -42,7 +42,6 @@ from .builtin_rig import (
     PORT,
     make_workload,
 )
-from .operator_process import REPOSITORY
 from .test_sandbox_cluster import until
 
 FLEET = read_fleet([{"name": "cpu", "nodes": 2}])
@@ -219,9 +218,8 @@ def play(scenario: Callable[[Scene], Awaitable[None]], monkeypatch: pytest.Monke
     async def main() -> None:
         async with contextlib.AsyncExitStack() as stack:
             sandbox = await stack.enter_async_context(Sandbox(FLEET, heartbeat_seconds=0.5))
-            for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-                for document in yaml.safe_load_all(file.read_text()):
-                    await sandbox.client.request("POST", CRDS, body=document)
+            for document in read_definitions():
+                await sandbox.client.request("POST", CRDS, body=document)
             for namespace in ("shop", OPERATOR_NAMESPACE):
                 body = {"metadata": {"name": namespace}}
                 await sandbox.client.request("POST", "/api/v1/namespaces", body=body)

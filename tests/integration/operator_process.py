@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 from e2e.providers import Cluster, PlainHttp
 from e2e.providers.plain_http import MERGE
 from prometheus_client.parser import text_string_to_metric_families
+from tests.shipped_kinds import read_definitions
 
-REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "switchyard", "operator"]
 API = "/apis/switchyard.dev/v1alpha1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -96,12 +96,9 @@ class OperatorProcess:
 
 def install_definitions(cluster: Cluster) -> None:
     """The kinds as they ship."""
-    import yaml
-
-    for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-        for document in yaml.safe_load_all(file.read_text()):
-            answer = cluster.http.post(CRDS, document)
-            assert answer.code in (201, 409), answer.text
+    for document in read_definitions():
+        answer = cluster.http.post(CRDS, document)
+        assert answer.code in (201, 409), answer.text
     wait_until("the kinds are served", lambda: cluster.http.get(f"{API}/inferenceworkloads").code == 200)
 
 

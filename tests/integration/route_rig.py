@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
+from tests.shipped_kinds import read_definitions
 
 from switchyard.adapters.cluster import APPLY_PATCH
 from switchyard.adapters.connection import Connection, connect
@@ -28,8 +28,6 @@ from switchyard.engine.ports import Failed
 from switchyard.engine.routing import Applied, RouteResult
 from switchyard.sandbox.client import ApiError
 from switchyard.sandbox.handle import Sandbox
-
-from .operator_process import REPOSITORY
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 BASELINE, CANDIDATE, COMPARATOR = "chat-gpu", "chat-inf2", "chat-comparator"
@@ -202,9 +200,8 @@ def with_rig(exposure: Mapping[str, Any], scenario: Callable[[Rig], Coroutine[An
     async def main() -> None:
         async with Sandbox(fleet=None, controllers=False, routing=("gateway-api", "istio")) as sandbox:
             client = sandbox.client
-            for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-                for document in yaml.safe_load_all(file.read_text()):
-                    await client.request("POST", CRDS, body=document)
+            for document in read_definitions():
+                await client.request("POST", CRDS, body=document)
             await client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": "shop"}})
             workload = await make_workload(sandbox, exposure)
             connection = await connect(str(sandbox.kubeconfig_path))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
+from tests.shipped_kinds import read_definitions
 
 from switchyard.adapters.connection import connect
 from switchyard.adapters.resources import NODES
@@ -16,8 +16,6 @@ from switchyard.adapters.runtime import Operator, Options
 from switchyard.core.world import World
 from switchyard.engine.settings import OperatorSettings
 from switchyard.sandbox.handle import Sandbox
-
-from .operator_process import REPOSITORY
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -49,9 +47,8 @@ def with_rig(scenario: Callable[[Rig], Coroutine[Any, Any, None]]) -> None:
 
     async def main() -> None:
         sandbox = await Sandbox(fleet=None, controllers=False).start()
-        for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-            for document in yaml.safe_load_all(file.read_text()):
-                await sandbox.client.request("POST", CRDS, body=document)
+        for document in read_definitions():
+            await sandbox.client.request("POST", CRDS, body=document)
         connection = await connect(str(sandbox.kubeconfig_path))
         operator = Operator(Options(OperatorSettings(), host="127.0.0.1", port=0), connection)
         rig = Rig(sandbox, operator)

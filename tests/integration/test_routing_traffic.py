@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-import yaml
+from tests.shipped_kinds import read_definitions
 
 from switchyard.adapters.connection import Connection, connect
 from switchyard.adapters.projection import project_workload
@@ -28,7 +28,6 @@ from switchyard.sandbox.gateway.gateways import WITHOUT_FEATURES
 from switchyard.sandbox.gateway.kinds import CONTROLLER_NAME, ISTIO_GATEWAYS
 
 from .gateway_scene import Scene, Upstream, is_plausible, run
-from .operator_process import REPOSITORY
 from .route_rig import BASELINE, CANDIDATE, COMPARATOR, CRDS, HOLDER, PLACEMENT, FakeComparator
 from .test_sandbox_cluster import until
 
@@ -165,9 +164,8 @@ def play(
     """Run a scenario. `without`: features that the gateway's class does not have."""
 
     async def main(scene: Scene) -> None:
-        for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-            for document in yaml.safe_load_all(file.read_text()):
-                await scene.client.request("POST", CRDS, body=document)
+        for document in read_definitions():
+            await scene.client.request("POST", CRDS, body=document)
         upstreams = {name: await scene.upstream(name) for name in ("chat", BASELINE, CANDIDATE, COMPARATOR)}
         workload = await make_workload(scene, EXPOSURES[way])
         url = await open_gateway(scene, way, without)
