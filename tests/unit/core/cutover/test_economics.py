@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.core.cutover.cutover_world import BEGIN, NEW, make_facts, make_shadow, make_steps
+from tests.unit.core.cutover.cutover_world import BEGIN, NEW, World, make_facts, make_shadow, make_steps
 
 from switchyard.core.cutover.economics import (
     accrue,
@@ -20,6 +20,7 @@ from switchyard.core.cutover.economics import (
     find_saving,
 )
 from switchyard.core.cutover.types import Observation, SegmentFacts, SideView, State, TargetView
+from switchyard.core.cutover.validation import find_refusal
 
 HOUR = 3600.0
 
@@ -97,6 +98,25 @@ def test_a_segment_keeps_its_replicas_while_a_later_one_moves():
         retain_seconds=0.0,
     )
     assert expect_dual_run(facts, seen()) == Decimal(4)
+
+
+@pytest.mark.parametrize(
+    ("within", "cost_per_hour", "message"),
+    [
+        (3600.0, 2, "payback takes 1h56m at a saving of 4.00 per hour; wanted is payback within 1h"),
+        (
+            5400.0,
+            8,
+            "the target saves nothing (it costs 2.00 per hour more); wanted is payback within 1h30m",
+        ),
+    ],
+)
+def test_a_move_that_pays_too_late_is_refused_in_times_as_people_write_them(within, cost_per_hour, message):
+    facts = make_facts(payback_seconds=within, engineering_cost=Decimal(7))
+    around = World(facts).observe()
+    target = replace(around.target, cost_per_hour=Decimal(cost_per_hour))
+    told = find_refusal(facts, replace(around, target=target))
+    assert told == ("PaybackTooLong", message)
 
 
 def test_payback_is_all_that_is_spent_over_what_is_saved_per_hour():

@@ -14,6 +14,7 @@ from switchyard.core.cutover.copies import list_gates
 from switchyard.core.cutover.moves import find_segment, find_step
 from switchyard.core.cutover.traffic import find_acting_phase
 from switchyard.core.cutover.types import GateReport, GateStage, Observation, Phase, PlanFacts, State
+from switchyard.core.stability.recommend import write_duration
 
 GRACE_INTERVALS = 3  # that a side may be missing before the plan says that it waits
 
@@ -129,7 +130,7 @@ def find_shortfall(facts: PlanFacts, state: State, seen: Observation) -> str:
         return "the traffic of this stage is not confirmed yet"
     left = min_seconds - (seen.now - since).total_seconds()
     if left > 0:
-        return f"{left:.0f}s to go of the shortest time"
+        return f"{write_duration(left)} to go of the shortest time"
     if seen.samples < min_samples:
         return f"{seen.samples} of at least {min_samples} samples"
     return ""

@@ -27,6 +27,7 @@ from switchyard.core.cutover.moves import (
 )
 from switchyard.core.cutover.traffic import find_acting_phase
 from switchyard.core.cutover.types import Observation, PlanFacts, SegmentState, State, Stepped
+from switchyard.core.stability.recommend import write_duration
 
 
 def begin_shadow(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
@@ -72,7 +73,8 @@ def begin_soak(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
         ),
     )
     soaking = forget_evidence(set_traffic(placed, seen, shadow_percent=0))
-    message = f"all that moves is on the candidate; the baseline stays warm for {facts.retain_seconds:.0f}s"
+    kept = write_duration(facts.retain_seconds)
+    message = f"all that moves is on the candidate; the baseline stays warm for {kept}"
     message = _add_figures(message, facts, state, seen)
     return enter(soaking, "Soaking", seen, tell(Reason.SoakStarted, message), CONFIRMATION_SECONDS)
 

@@ -10,8 +10,8 @@ from switchyard.core.cutover.economics import expect_dual_run, find_payback, fin
 from switchyard.core.cutover.facts import find_gaps
 from switchyard.core.cutover.types import Observation, PlanFacts
 from switchyard.core.placement.cost import format_money
-from switchyard.core.placement.latency import format_seconds
 from switchyard.core.routing.plan import Feature
+from switchyard.core.stability.recommend import write_duration
 
 Refusal = tuple[str, str]  # reason and message
 Check = Callable[[PlanFacts, Observation], Refusal | None]
@@ -120,19 +120,15 @@ def _baseline_is_ready(_facts: PlanFacts, seen: Observation) -> Refusal | None:
 def _move_pays(facts: PlanFacts, seen: Observation) -> Refusal | None:
     if facts.payback_seconds is None:
         return None
-    wanted = format_seconds(facts.payback_seconds)
+    wanted = f"wanted is payback within {write_duration(facts.payback_seconds)}"
     payback = find_payback(facts, seen)
     if payback is None:
         extra = format_money(-find_saving(seen))
-        message = (
-            f"the target saves nothing (it costs {extra} per hour more); wanted is payback within {wanted}"
-        )
+        message = f"the target saves nothing (it costs {extra} per hour more); {wanted}"
         return Reason.PaybackTooLong.value, message
     if payback > facts.payback_seconds:
         saving = format_money(find_saving(seen))
-        message = (
-            f"payback takes {format_seconds(payback)} at a saving of {saving} per hour; wanted is {wanted}"
-        )
+        message = f"payback takes {write_duration(payback)} at a saving of {saving} per hour; {wanted}"
         return Reason.PaybackTooLong.value, message
     return None
 
