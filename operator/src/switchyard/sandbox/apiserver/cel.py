@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from switchyard.sandbox.apiserver.cel_cost import Estimate
 from switchyard.sandbox.apiserver.cel_library import environment
 from switchyard.sandbox.apiserver.cel_names import type_name, whole_value
@@ -59,6 +61,28 @@ class Rules:
 
 def compile_rule(source: str, schema: Json, *, optional_old: bool = False) -> tuple[Any, Tree]:
     """A rule's program and its syntax tree. Raises RuleError."""
+    return _compile(source, _ByContent(schema), optional_old)
+
+
+class _ByContent:
+    """A schema as a cache key: what it says, whichever definition says it."""
+
+    __slots__ = ("_content", "schema")
+
+    def __init__(self, schema: Json) -> None:
+        self.schema = schema
+        self._content = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByContent) and other._content == self._content
+
+
+@lru_cache(maxsize=512)
+def _compile(source: str, key: _ByContent, optional_old: bool) -> tuple[Any, Tree]:  # noqa: FBT001 - compile_rule's
+    schema = key.schema
     env = environment("dyn" if optional_old else type_name(schema))
     try:
         plain = env.compile(source)
