@@ -257,18 +257,29 @@ def test_a_failure_of_the_candidate_as_a_whole_returns_every_segment():
 def test_traffic_goes_back_before_pods_and_only_once_the_path_says_so():
     world = canary_of_one()
     world.judge = fail_when(lambda world: True)
-    world.confirms = False
+    world.confirms, world.tick_seconds = False, 4
     world.run_to("RollingBack")
     assert world.weight("all") == 0
-    assert world.stay(10).candidate_replicas == 2
+    assert world.stay(3).candidate_replicas == 2
     assert wants_traffic(world.state)
     assert not wants_release(world.state)
     world.confirms, world.releases = True, False
-    world.run(lambda state: wants_release(state))
+    world.run(lambda state: wants_release(state), ticks=2)
     assert find_release_track(world.state) == OLD.track
     assert world.stay(10).candidate_replicas == 2
     world.releases = True
     assert world.run_to("RolledBack").candidate_replicas == 0
+
+
+def test_a_path_that_never_says_so_is_led_past_where_nobody_is_to_stay_on_the_candidate():
+    world = canary_of_one()
+    world.judge = fail_when(lambda world: True)
+    world.confirms, world.tick_seconds = False, 4
+    world.run_to("RollingBack")
+    began = world.now
+    state = world.run_to("RolledBack")
+    assert timedelta(seconds=15) <= world.now - began < timedelta(seconds=40)
+    assert (world.released_to, state.candidate_replicas) == (OLD.track, 0)
 
 
 def test_a_failure_is_acted_on_at_the_look_that_sees_it():
@@ -289,12 +300,12 @@ def test_a_breach_while_soaking_returns_to_the_warm_baseline_in_one_look():
 
 def test_a_return_that_takes_too_long_is_reported_and_not_given_up():
     world = canary_of_one()
-    world.confirms = False
+    world.confirms = world.releases = False
     world.edit(is_aborted=True)
     state = world.stay(60)
     assert (state.phase, state.pause_reason) == ("RollingBack", "ReturnOverdue")
-    assert wants_traffic(state)
-    world.confirms = True
+    assert wants_release(state)
+    world.releases = True
     world.run_to("Aborted")
 
 

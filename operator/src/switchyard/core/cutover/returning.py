@@ -1,13 +1,15 @@
 """The way back: traffic first, confirmed by the path, then capacity; and what an end leaves split.
 
 A baseline without a ready pod can't be returned to while the candidate answers: the plan halts and says so.
-Where neither has one, all is sent to the baseline, the side that is kept.
+Where neither has one, all is sent to the baseline, the side that is kept. A path that does not say that shares
+are 0 is led past: giving the traffic back sends callers to the baseline itself, whatever routers do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import timedelta
 
 from switchyard.api import Reason
 from switchyard.core.cutover.capacity import count_needed
@@ -29,6 +31,7 @@ from switchyard.core.cutover.moves import (
 from switchyard.core.cutover.traffic import find_acting_phase, has_weight, is_split
 from switchyard.core.cutover.types import Observation, Phase, PlanFacts, State, Stepped
 
+BYPASS_SECONDS = 15.0  # routers answer within two looks, or something is wrong with them
 _NO_TRAFFIC: frozenset[Phase] = frozenset({"Pending", "Validating", "AwaitingApproval", "Provisioning"})
 
 
@@ -72,7 +75,7 @@ def return_traffic(facts: PlanFacts, state: State, seen: Observation) -> Stepped
             return wait(state, _say_halt(facts))
         return proceed(_return_shares(state, seen), state.rollback_message)
     if state.stage_since is None:
-        if not is_confirmed(state, seen):
+        if not is_confirmed(state, seen) and not _may_bypass(state, seen):
             return _await(state, seen, f"waits for confirmation: {describe_route(seen)}")
         return proceed(replace(state, stage_since=seen.now), state.rollback_message)
     if has_weight(state):
@@ -96,6 +99,13 @@ def keep_split(facts: PlanFacts, state: State, seen: Observation) -> Stepped:
         return begin_return(state, seen, why)
     needed = count_needed(seen, state.segments)
     return Stepped(replace(state, candidate_replicas=max(needed, state.candidate_replicas)))
+
+
+def _may_bypass(state: State, seen: Observation) -> bool:
+    """True when a path that does not answer has had its time: to be led past it needs no word of it."""
+    since = state.phase_since
+    is_late = since is not None and seen.now - since >= timedelta(seconds=BYPASS_SECONDS)
+    return is_late and not has_weight(state)
 
 
 def _left_to_return(state: State) -> bool:
