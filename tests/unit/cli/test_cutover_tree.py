@@ -52,6 +52,13 @@ chat-to-neuron: chat, gpu on l4 -> neuron on inf2: Canary, batch at 25 % (step 2
     )
 
 
+def test_the_cost_of_requests_is_told_as_predicted_and_as_observed() -> None:
+    cost = {**CANARY["cost"], "observedPerThousand": "0.021"}
+    assert "1000 requests 0.031 -> 0.019 predicted, 0.021 observed" in " ".join(
+        render(plan({**CANARY, "cost": cost})).split()
+    )
+
+
 def test_a_plan_in_shadow_without_data_where_only_ascii_is_known() -> None:
     gate = {"name": "errors", "missing": "candidate"}
     shown = render(

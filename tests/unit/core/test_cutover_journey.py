@@ -254,6 +254,28 @@ def test_traffic_without_a_difference_promotes_the_candidate() -> None:
     assert "errors" in passed[0]
 
 
+def test_at_the_end_the_status_holds_what_a_request_was_to_cost_and_what_it_did() -> None:
+    on = journey()
+    on.traffic = Traffic()
+    while on.state.phase != "Soaking":
+        on.turn()
+    before = on.at.plans[0].status.cost
+    assert before.observed_per_thousand is None
+    on.run("Completed")
+    for _ in range(3):  # the baseline goes meanwhile
+        on.turn()
+    after = on.at.plans[0].status.cost
+    assert deployments(on.at) == {NEW.track: 2}
+    # two replicas at 1.00 an hour each, and 2000 requests per second of which 0.2 % failed
+    assert float(after.observed_per_thousand) == pytest.approx(2 / (2000 * 0.998 * 3600) * 1000, rel=0.02)
+    assert after.candidate_per_thousand == before.candidate_per_thousand == "0.009259"
+    assert after.baseline_per_thousand == before.baseline_per_thousand == "0.027778"
+    assert (after.saving_per_hour, after.payback) == (before.saving_per_hour, before.payback)
+    assert after.expected_dual_run == before.expected_dual_run
+    assert after.dual_run_per_hour == "0.00"
+    assert float(after.dual_run) > 0
+
+
 @pytest.mark.parametrize(("phase", "windows"), [("Shadowing", 6), ("Canary", MOST), ("Soaking", MOST)])
 def test_errors_on_the_candidate_send_users_back_within_a_few_windows(phase: str, windows: int) -> None:
     on = journey()

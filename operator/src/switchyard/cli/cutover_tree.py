@@ -163,12 +163,17 @@ def _cost(cost: CostStatus) -> Text:
         parts.append(f"{kind} when done")
     if cost.payback is not None:
         parts.append(f"pays back in {format_span(cost.payback.seconds)}")
-    per_thousand = cost.observed_per_thousand or cost.candidate_per_thousand
-    if per_thousand is not None and cost.baseline_per_thousand is not None:
-        now = format_money(Decimal(cost.baseline_per_thousand))
-        kind = "observed" if cost.observed_per_thousand is not None else "predicted"
-        parts.append(f"1000 requests {now} -> {format_money(Decimal(per_thousand))} {kind}")
+    parts += _describe_requests(cost)
     return Text("money: " + ", ".join(parts))
+
+
+def _describe_requests(cost: CostStatus) -> list[str]:
+    """What a thousand requests cost before and after: as predicted, and once it is known as observed."""
+    told = {"predicted": cost.candidate_per_thousand, "observed": cost.observed_per_thousand}
+    known = [f"{format_money(Decimal(text))} {kind}" for kind, text in told.items() if text is not None]
+    if not known or cost.baseline_per_thousand is None:
+        return []
+    return [f"1000 requests {format_money(Decimal(cost.baseline_per_thousand))} -> {', '.join(known)}"]
 
 
 def _bar(percent: int, blocks: tuple[str, str]) -> str:

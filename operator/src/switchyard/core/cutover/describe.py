@@ -1,7 +1,8 @@
 """The status of a plan for people: where it is, what its gates say, what it costs, and its conditions.
 
-Once the way back has begun, the verdicts that led to it stay; an end keeps its last figures. Figures that
-move by less than a fiftieth are not written again.
+Once the way back has begun, the verdicts that led to it stay; an end keeps its last figures. Money stays as it
+is from when the baseline is let go: nothing is left to compare with. Figures that move by less than a fiftieth
+are not written again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,17 @@ from switchyard.core.stability.recommend import write_duration
 _WORST_FIRST = ("Fail", "Error", "Inconclusive", "Pass")
 _DEAD_BAND = Decimal("0.02")
 _LONGEST_LINE = 256
-_FIGURES = ("dualRunPerHour", "expectedDualRun", "savingPerHour", "breakEvenRequestsPerSecond")
+_FIGURES = frozenset(
+    {
+        "dualRunPerHour",
+        "expectedDualRun",
+        "savingPerHour",
+        "breakEvenRequestsPerSecond",
+        "baselinePerThousand",
+        "candidatePerThousand",
+        "observedPerThousand",
+    }
+)
 
 
 def describe_plan(
@@ -107,6 +118,9 @@ def _describe_cost(
 ) -> dict[str, Any]:
     if seen.target.replicas < 1:
         return dict(before)
+    phase = find_acting_phase(state)
+    if before and phase in TERMINAL | {"Completing"}:
+        return {**before, "dualRunPerHour": format_money(find_dual_run_rate(state, seen))}
     payback, break_even = find_payback(facts, seen), find_break_even(seen)
     told: dict[str, Any] = {
         "dualRunPerHour": format_money(find_dual_run_rate(state, seen)),
@@ -117,6 +131,10 @@ def _describe_cost(
         told["baselinePerThousand"] = format_money(seen.baseline_cost_per_thousand)
     if seen.target.cost_per_thousand is not None:
         told["candidatePerThousand"] = format_money(seen.target.cost_per_thousand)
+    if seen.observed_per_thousand is not None:
+        told["observedPerThousand"] = format_money(seen.observed_per_thousand)
+    elif "observedPerThousand" in before and phase in {"Soaking", "RollingBack"}:
+        told["observedPerThousand"] = before["observedPerThousand"]
     if payback is not None:
         told["payback"] = str(write_duration(payback))
     if break_even is not None:
@@ -126,7 +144,7 @@ def _describe_cost(
 
 def _steady(key: str, value: str, before: Mapping[str, Any]) -> str:
     """The figure as it was written before, where it is hardly another one."""
-    if key not in before or key not in {*_FIGURES, "baselinePerThousand", "candidatePerThousand"}:
+    if key not in before or key not in _FIGURES:
         return value
     old, new = Decimal(before[key]), Decimal(value)
     return str(before[key]) if abs(new - old) <= _DEAD_BAND * abs(old) else value

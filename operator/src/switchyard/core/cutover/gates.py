@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from switchyard.core.cutover.bench import Bench, Surroundings, share_probabilities
 from switchyard.core.cutover.comparing import (
@@ -27,7 +28,13 @@ from switchyard.core.cutover.copies import list_gates
 from switchyard.core.cutover.evidence import Taken
 from switchyard.core.cutover.judging import find_stage
 from switchyard.core.cutover.ledgers import Totals, sum_contrasts
-from switchyard.core.cutover.plain_gates import judge_cost, judge_signal, judge_stability, weigh_parity
+from switchyard.core.cutover.plain_gates import (
+    judge_cost,
+    judge_signal,
+    judge_stability,
+    observe_cost,
+    weigh_parity,
+)
 from switchyard.core.cutover.references import (
     Reference,
     extend_reference,
@@ -50,11 +57,15 @@ _SHARES = "shares/"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Reports, what to remember, and the candidate's requests (or pairs) in this stage."""
+    """Reports, what to remember, and the candidate's requests (or pairs) in this stage.
+
+    `observed_per_thousand`: what a thousand of its good answers cost while soaking; None before.
+    """
 
     reports: tuple[GateReport, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)
     samples: int = 0
+    observed_per_thousand: Decimal | None = None
 
 
 def judge(facts: PlanFacts, state: State, taken: Taken, around: Surroundings) -> Judged:
@@ -91,7 +102,8 @@ def judge(facts: PlanFacts, state: State, taken: Taken, around: Surroundings) ->
         reports.extend(filter(None, (_judge_share(bench, segment, evidence) for segment in moving)))
     for segment in moving:
         _extend_reference(bench, segment, evidence)
-    return Judged(tuple(reports), evidence, samples)
+    observed = observe_cost(bench, answered.candidate_requests, answered.seconds) if stage == "soak" else None
+    return Judged(tuple(reports), evidence, samples, observed)
 
 
 def _weigh(bench: Bench, gate: GateFacts, segment: str, text: str) -> Weighed:

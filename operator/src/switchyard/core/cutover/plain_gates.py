@@ -69,7 +69,7 @@ def judge_cost(bench: Bench, gate: GateFacts, answered: int, seconds: float) -> 
         return replace(
             report, verdict="Fail", harm_ratio=1.0, message="costs more than allowed, as predicted"
         )
-    observed = _observe_cost(bench, answered, seconds)
+    observed = observe_cost(bench, answered, seconds)
     if bench.stage != "soak":
         return replace(report, verdict="Pass", safe_ratio=1.0)
     if observed is None:
@@ -79,6 +79,14 @@ def judge_cost(bench: Bench, gate: GateFacts, answered: int, seconds: float) -> 
     if observed > limit * _scale_to_demand(bench, answered, seconds):
         return replace(report, verdict="Fail", harm_ratio=1.0, message="costs more than allowed, as observed")
     return replace(report, verdict="Pass", safe_ratio=1.0)
+
+
+def observe_cost(bench: Bench, answered: int, seconds: float) -> Decimal | None:
+    """Money per thousand good answers of the candidate, which took that long; None for too few of them."""
+    if answered < _FEWEST_ANSWERS or seconds <= 0:
+        return None
+    per_hour = Decimal(str(answered / seconds * _SECONDS_PER_HOUR))
+    return bench.around.candidate.cost_per_hour / per_hour * 1000
 
 
 def judge_signal(bench: Bench, gate: GateFacts) -> GateReport:
@@ -148,13 +156,6 @@ def _say_incomparable(incomparable: int, pairs: int) -> str:
     if not incomparable:
         return ""
     return f"{show_percent(incomparable / (incomparable + pairs))} of the pairs could not be compared"
-
-
-def _observe_cost(bench: Bench, answered: int, seconds: float) -> Decimal | None:
-    if answered < _FEWEST_ANSWERS or seconds <= 0:
-        return None
-    per_hour = Decimal(str(answered / seconds * _SECONDS_PER_HOUR))
-    return bench.around.candidate.cost_per_hour / per_hour * 1000
 
 
 def _scale_to_demand(bench: Bench, answered: int, seconds: float) -> Decimal:

@@ -292,6 +292,7 @@ class Observation:
     `inputs_hash`: as State's, of the world now. `other_plan`: an older plan of the same workload that is
     under way. `route`: None while it can't be read. `reports`: of the gates, over the evidence with the
     newest window; `samples`: requests (or pairs) of the candidate in this stage.
+    `observed_per_thousand`: cost of a thousand of its good answers while soaking; None before.
     """
 
     now: datetime
@@ -309,6 +310,7 @@ class Observation:
     support: Support | None = None
     reports: tuple[GateReport, ...] = ()
     samples: int = 0
+    observed_per_thousand: Decimal | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
     reading: str = ""
     reading_at: datetime | None = None

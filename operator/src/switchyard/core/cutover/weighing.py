@@ -32,6 +32,7 @@ def weigh(facts: PlanFacts, state: State, seen: Observation, sight: Sight | None
         seen,
         reports=judged.reports,
         samples=judged.samples,
+        observed_per_thousand=judged.observed_per_thousand,
         evidence=judged.evidence,
         reading=taken.reading,
         reading_at=taken.reading_at,
