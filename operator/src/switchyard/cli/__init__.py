@@ -20,6 +20,7 @@ _COMMANDS = {
     "operator": ("operator", "Run the operator against a cluster."),
     "plan": ("plan", "Plan objects in files, without a cluster; what if this or that were different."),
     "profile": ("profile", "Measure a running endpoint and write the profile of one replica."),
+    "rehearse": ("rehearse", "Carry a cutover plan out here, with faults of choice; say what would happen."),
     "router": ("router", "Split, shadow and compare the traffic of two backends."),
     "sandbox": ("sandbox", "Start, stop and disturb an embedded cluster."),
 }
