@@ -1,8 +1,8 @@
 """The way back: traffic first, confirmed by the path, then capacity; and what an end leaves split.
 
 A baseline without a ready pod can't be returned to while the candidate answers: the plan halts and says so.
-Where neither has one, all is sent to the baseline, the side that is kept. A path that does not say that shares
-are 0 is led past: giving the traffic back sends callers to the baseline itself, whatever routers do.
+Where neither has one, all is sent to the baseline, the side that is kept. A path that does not say that
+shares are 0 is led past: giving the traffic back sends callers to the baseline, whatever routers do.
 """
 
 from __future__ import annotations
