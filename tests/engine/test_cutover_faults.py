@@ -99,7 +99,7 @@ def test_traffic_is_back_within_an_interval_and_two_seconds_of_a_failed_gate(pha
 # -- the operator sees or reaches nothing
 
 
-@pytest.mark.parametrize(("phase", "weight"), [("Shadowing", 0), ("Canary", 50), ("Soaking", 100)])
+@pytest.mark.parametrize(("phase", "weight"), [("Shadowing", 0), ("Canary", 50)])
 def test_an_outage_of_the_api_server_freezes_the_plan_and_then_it_goes_on(phase: str, weight: int) -> None:
     outside = begin(analysis=SLOW)
     down: list[float] = []
@@ -208,11 +208,11 @@ def test_a_plan_that_went_back_can_be_tried_again_and_keeps_its_history() -> Non
     assert outside.status["machine"]["attempt"] == 2
 
 
-@pytest.mark.parametrize("way", ["abort", "delete"])
-def test_a_plan_can_be_called_back_after_any_write(way: str) -> None:
+@pytest.mark.parametrize(("way", "first"), [("abort", 0), ("delete", 2)])
+def test_a_plan_can_be_called_back_after_any_write(way: str, first: int) -> None:
     after_writes: list[Outside] = []
     Run(begin(), on_write=lambda each: after_writes.append(each.fork())).run()
-    for outside in after_writes[::3]:
+    for outside in after_writes[first::4]:
         number, what = len(outside.landed), outside.landed[-1].what
         outside.edit_plan(abort=True) if way == "abort" else outside.delete_plan()
         Run(outside).run()

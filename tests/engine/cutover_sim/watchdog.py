@@ -27,7 +27,7 @@ def check_status(outside: Outside, before: Mapping[str, Any], after: Mapping[str
     if before.get("phase") in _BACK and after.get("phase") not in _BACK and is_same_attempt:
         outside.blame(f"from {before.get('phase')} to {after.get('phase')}")
     is_confirmed = _machine(after).get("stageSince") is not None
-    is_asked = after.get("phase") in {"Shadowing", "Canary", "Soaking", "RollingBack"}
+    is_asked = after.get("phase") in {"Shadowing", "Canary", "Soaking"}
     if is_confirmed and is_asked and _machine(before).get("stageSince") is None:
         found = outside.weights_in_force()
         if any(found.get(name) != weight for name, weight in new.items()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -276,15 +276,18 @@ def test_no_side_goes_while_requests_may_reach_it() -> None:
     assert deployments(at) == {OLD.track: 2, NEW.track: 1}
 
 
-def test_the_candidate_goes_once_no_request_reaches_it_and_its_address_once_the_traffic_is_returned() -> None:
+@pytest.mark.parametrize("confirmed_at", [None, NOW])
+def test_on_the_way_back_the_candidate_stays_until_the_traffic_is_returned(
+    confirmed_at: datetime | None,
+) -> None:
     at = held(settle_with(two_pools(), move=CANARY))
-    back = state("RollingBack", replicas=0, weight=0)
-    at = settle_held(at, back)
-    assert deployments(at) == {OLD.track: 2, NEW.track: 1}  # the path has not confirmed it
-    at = settle_held(at, replace(back, stage_since=NOW))
-    assert deployments(at) == {OLD.track: 2}
-    assert NEW.track in {each.meta.name for each in at.children if each.kind == "Service"}
+    at = settle_held(at, state("RollingBack", replicas=1, weight=0, stage_since=confirmed_at))
+    assert deployments(at) == {OLD.track: 2, NEW.track: 1}
+    at = replace(at, pools=tuple(each for each in at.pools if each.meta.name != "new"))
+    at = settle_held(at, state("RollingBack", replicas=1, weight=0, stage_since=confirmed_at))
+    assert set(deployments(at)) == {OLD.track, NEW.track}
     at = settle_with(with_selector(at, OLD.track), move=state("Aborted"))
+    assert deployments(at) == {OLD.track: 2}
     assert NEW.track not in {each.meta.name for each in at.children}
 
 

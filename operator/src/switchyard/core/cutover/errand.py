@@ -29,7 +29,8 @@ _BEGUN: frozenset[Phase] = frozenset(
 class Errand:
     """Of one workload. `host`: the side that it is bound to, None where the plan does not say yet.
 
-    `guest_replicas` of `guest` run beside it. `is_idle`: as far as is known, no request reaches the guest.
+    `guest_replicas` of `guest` run beside it. `is_idle`: no request reaches the guest, which on the way back is
+    known at its end only.
     """
 
     plan: Key
@@ -65,7 +66,7 @@ def read_errand(plan: Plan, state: State) -> Errand:
         host=state.baseline,
         guest=state.candidate,
         guest_replicas=state.candidate_replicas,
-        is_idle=not carries_traffic(state) and not _is_returning(state),
+        is_idle=not carries_traffic(state) and find_acting_phase(state) != "RollingBack",
     )
 
 
@@ -77,11 +78,6 @@ def is_under_way(state: State) -> bool:
 def carries_traffic(state: State) -> bool:
     """True while requests, or copies of them, go to the candidate by the plan's word."""
     return state.shadow_percent > 0 or any(each.weight_percent > 0 for each in state.segments)
-
-
-def _is_returning(state: State) -> bool:
-    """True while the way back is ordered and the path has not confirmed it: users may still be there."""
-    return find_acting_phase(state) == "RollingBack" and state.stage_since is None
 
 
 def _has_begun(state: State) -> bool:
