@@ -11,9 +11,20 @@ from e2e.move import ANALYSIS, ERRORS, MARGIN, is_true, moving, plan, verdicts
 from e2e.scene import Scene
 from e2e.way_back import measure_way_back
 
+pytestmark = pytest.mark.timeout(400)  # on a machine that is busy with other things
+
 LONG = "60s"  # of a step that nobody passes
 HALF = [{"weight": 50, "minDuration": LONG, "minSamples": 30}, {"weight": 100}]
 PER_SECOND = 60
+TIERS = tuple(
+    Caller(name, 20, {"x-switchyard-tier": name}) for name in ("batch", "internal", "customer-facing")
+)
+SEGMENTS = [
+    {"name": "batch", "match": {"tier": "batch"}},
+    {"name": "internal", "match": {"tier": "internal"}},
+    {"name": "rest"},
+]
+SMALL_STEPS = [{"weight": 50, "minDuration": "2s", "minSamples": 15}, {"weight": 100, "minDuration": "2s"}]
 
 
 def test_a_move_without_a_difference_ends_on_the_new_side(scene: Scene, operator: Operator) -> None:
@@ -24,6 +35,17 @@ def test_a_move_without_a_difference_ends_on_the_new_side(scene: Scene, operator
         move.wait_for("Completed")
         move.assert_moved()
         assert is_true(scene.get("cutoverplan", "move"), "Succeeded")
+        move.traffic.assert_no_failures()
+
+
+def test_segments_move_one_after_the_other_least_risk_first(scene: Scene, operator: Operator) -> None:
+    del operator
+    with moving(scene, callers=TIERS) as move:
+        move.write(plan(segments=SEGMENTS, steps=SMALL_STEPS))
+        status = move.wait_for("Completed", seconds=300)
+        steps = [(each["segment"], each["weight"]) for each in status["history"] if each["phase"] == "Canary"]
+        assert steps == [(name, weight) for name in ("batch", "internal", "rest") for weight in (50, 100)]
+        move.assert_moved()
         move.traffic.assert_no_failures()
 
 
@@ -95,17 +117,6 @@ def test_a_dearer_candidate_is_left_in_canary(scene: Scene, operator: Operator) 
         assert verdicts(status)["cheap"] == "Fail"
         move.assert_stayed()
         move.traffic.assert_no_failures()
-
-
-TIERS = tuple(
-    Caller(name, 20, {"x-switchyard-tier": name}) for name in ("batch", "internal", "customer-facing")
-)
-SEGMENTS = [
-    {"name": "batch", "match": {"tier": "batch"}},
-    {"name": "internal", "match": {"tier": "internal"}},
-    {"name": "rest"},
-]
-SMALL_STEPS = [{"weight": 50, "minDuration": "2s", "minSamples": 15}, {"weight": 100, "minDuration": "2s"}]
 
 
 @pytest.mark.parametrize(("scope", "kept"), [("segment", {"batch": 100}), ("plan", {})])
@@ -192,7 +203,7 @@ def test_failures_that_both_sides_have_at_once_return_nobody(scene: Scene, opera
         began = move.disturb("old", "new", error_ratio=0.6)
         move.hold_still(4)
         ended = move.disturb("old", "new", error_ratio=0)
-        move.wait_for("Completed", seconds=120)
+        move.wait_for("Completed", seconds=200)
         assert len(move.traffic.failed_since(began)) > 50, "the burst reached nobody"
         assert move.traffic.failed_since(ended + 1) == []
         move.assert_moved()
@@ -250,7 +261,7 @@ def test_answers_that_stream_are_whole_whatever_moves_meanwhile(scene: Scene, op
         asked=asked,
     ) as move:
         move.write(plan(shadow={"percent": 50, "minDuration": "2s", "minSamples": 20}))
-        move.wait_for("Completed", seconds=120)
+        move.wait_for("Completed", seconds=200)
         move.assert_moved()
         move.traffic.assert_no_failures()
         assert min(move.traffic.served["all", name] for name in ("old", "new")) > 20

@@ -18,6 +18,8 @@ from e2e.providers.plain_http import poll
 from e2e.scene import Scene
 from e2e.way_back import measure_way_back
 
+pytestmark = pytest.mark.timeout(400)  # on a machine that is busy with other things
+
 SOURCE, TEMPLATE = "site", "refusals"
 QUERY = 'chat_refusal_ratio{namespace="{namespace}",deployment="{track}"}'
 HALF = [{"weight": 50, "minDuration": "60s", "minSamples": 30}, {"weight": 100}]
