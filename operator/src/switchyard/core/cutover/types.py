@@ -8,26 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from switchyard.api.cutover_status import Phase as Phase  # noqa: PLC0414  (all of the core has it from here)
+from switchyard.api.cutover_status import Verdict as Verdict  # noqa: PLC0414  (likewise)
 from switchyard.core.routing.document import Comparator, Exclusion, Match, Stickiness
 from switchyard.core.routing.plan import RouteState, Support
 
-Phase = Literal[
-    "Pending",
-    "Validating",
-    "AwaitingApproval",
-    "Provisioning",
-    "Shadowing",
-    "Canary",
-    "Soaking",
-    "Completing",
-    "Completed",
-    "Paused",
-    "RollingBack",
-    "RolledBack",
-    "Aborted",
-]
 TERMINAL: frozenset[Phase] = frozenset({"Completed", "RolledBack", "Aborted"})
-Verdict = Literal["Pass", "Fail", "Inconclusive", "Error"]
 GateKind = Literal["errors", "latency", "parity", "stability", "cost", "signal"]
 GateStage = Literal["shadow", "canary", "soak"]
 Router = Literal["builtin", "gatewayAPI", "istio"]
