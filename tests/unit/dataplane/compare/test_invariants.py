@@ -219,14 +219,13 @@ def test_a_hostile_body_ends_in_a_score(judge: Comparator, content):
     assert_sound(judge.compare(answer(b'{"embedding": [1], "choices": [{"text": "a"}]}'), answer(content)))
 
 
+BOMB = gzip.compress(bytes(256 * MIB), compresslevel=1)
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "content",
-    [
-        gzip.compress(bytes(1 << 30), compresslevel=1)[:MIB],
-        gzip.compress(b"") * (MIB // 20),
-        gzip.compress(gzip.compress(bytes(256 << 20), compresslevel=1)),
-    ],
+    [BOMB[:MIB], gzip.compress(b"") * (MIB // 20), gzip.compress(BOMB)],
     ids=["a bomb", "members of nothing", "a bomb within"],
 )
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip", ", ".join(["gzip"] * 1000)], ids=len)
