@@ -338,6 +338,28 @@ def test_a_pool_taken_away_takes_no_user_with_it_even_where_the_path_can_not_be_
     assert outside.replicas() == {OLD: 2}
 
 
+def test_routers_that_take_nothing_are_led_past_on_the_way_back() -> None:
+    outside = begin()
+
+    def break_all(at: Outside) -> None:
+        at.failing = failing()
+        at.outage = lambda _now, what: "no answer" if what.startswith("push") else ""
+
+    outside.author = when(is_judged("Canary", 50), break_all, seconds=2.0)
+    returned: list[float] = []
+
+    def watch(at: Outside) -> None:
+        if at.phase == "RollingBack":
+            at.due = [each for each in at.due if each[1] != "mount"]
+        if at.phase in {"RollingBack", "RolledBack"} and at.callers == OLD:
+            returned.append(at.seconds)
+
+    Run(outside, on_write=watch).run()
+    assert (outside.phase, outside.broken, outside.replicas()) == ("RolledBack", [], {OLD: 2})
+    begun = next(at for at, status in outside.statuses if status["phase"] == "RollingBack")
+    assert returned[0] - begun <= 20.0
+
+
 def test_nothing_moves_while_the_state_can_not_be_stored() -> None:
     outside = begin()
     outside.outage = lambda now, what: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -165,7 +166,8 @@ class SimPath:
             if scene.selected == ROUTERS:
                 doc = _number(Doc(plan, all_to=track), scene)
                 await self._write_config(doc, scene)
-                await self._push(doc, scene)
+                with contextlib.suppress(Refused):  # who does not answer holds up nobody: callers leave
+                    await self._push(doc, scene)
             if scene.selected != track:
                 version = await self._point(track, plan.holder, version)
             if (await self._read(plan)).callers != track:
