@@ -18,9 +18,9 @@ from switchyard.cli.demo_report import is_true, milliseconds, pool_table, reason
 from switchyard.cli.demo_traffic import Call, Seen, send
 from switchyard.cli.stage import NAMESPACE, RELEASE, Stage, StageError, open_stage
 
-_MEASURED_SECONDS = 8.0
+_MEASURED_SECONDS = 7.0
 _WARM_UP_SECONDS = 1.0
-_FAILURE_SECONDS = 16.0
+_FAILURE_SECONDS = 15.0
 _READY_TIMEOUT_SECONDS = 60.0
 _MOST_REQUESTS_PER_SECOND = 40.0  # per workload: servers and clients share this machine
 _DAY_SECONDS = 86_400.0

@@ -15,13 +15,13 @@ NAMESPACE = "default"
 NAME = "library"
 POOLS = {"gpu": "gpu-l4", "neuron": "inferentia2", "tpu": "tpu-v5e-eu"}
 SEARCHES, JOBS = 28, 12  # requests per second
-_PLANNED = 75  # at the busiest hour: a machine that is slow today is not taken for a slow model
+_PLANNED = 108  # at the busiest hour: a machine that is slow today is not taken for a slow model
 BATCH = 16  # documents in a request of the indexing job
 _WRONG_ABOVE_INPUTS = 8
 _ENGINEERING_COST = "150"
 _PATH = "/v1/embeddings"
 
-_SLOTS = 16
+_SLOTS = 32
 _PROFILES = {  # as the simulated servers of these accelerators are
     "gpu": {"base": "110ms", "slope": "4ms", "cv2": "0.25"},
     "neuron": {"base": "90ms", "slope": "3ms", "cv2": "0.1"},
