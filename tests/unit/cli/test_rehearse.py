@@ -175,6 +175,7 @@ def test_margins_and_faults_are_magnified_alike(embed: Cast) -> None:
     (after,) = [each for each in read_facts(embed, scaled.document).gates if each.kind == "errors"]
     assert after.absolute_ratio == pytest.approx(before.absolute_ratio * scaled.magnified["errors"])
     assert after.odds_ratio == before.odds_ratio
+    assert after.hard_stop_ratio == 1  # else a fault within the margin would end it at once
 
 
 def change_plan(cast: Cast, change: Callable[[dict[str, Any]], None]) -> Any:
@@ -347,7 +348,7 @@ def test_the_files_must_hold_the_plan_the_workload_and_pools(tmp_path: Path) -> 
         ("neurn", None, "spec.target.variant: 'neurn'"),
         ("neuron", "gpuu@gpu-l4", "--serves 'gpuu'"),
         ("neuron", "gpu@gpu-l5", "--serves: pool 'gpu-l5'"),
-        ("neuron", "neuron@trainium1", "moves of one variant between pools are not rehearsed"),
+        ("neuron", "neuron", "spec.target.pool: must be given for a rehearsal"),
     ],
 )
 def test_there_must_be_a_place_to_leave_and_another_to_reach(
@@ -359,6 +360,25 @@ def test_there_must_be_a_place_to_leave_and_another_to_reach(
     with pytest.raises(BadInputError) as refused:
         read_cast([*EMBED[:-1], str(plan)], "embed-to-inferentia", serves)
     assert told in str(refused.value)
+
+
+def test_a_variant_that_moves_between_pools_gets_a_twin(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    text = Path(EMBED[-1]).read_text()
+    plan.write_text(text.replace("variant: neuron\n", "variant: neuron\n    pool: trainium1\n", 1))
+    sources = [*EMBED[:-1], str(plan)]
+    with pytest.raises(BadInputError, match="the plan's own target"):
+        read_cast(sources, "embed-to-inferentia", "neuron@trainium1")
+    cast = read_cast(sources, "embed-to-inferentia", "neuron@inferentia2")
+    assert cast.is_twin
+    assert (cast.serving.variant, cast.serving.pool) == ("neuron", "inferentia2")
+    variants = {each.name: each for each in cast.workload_spec.variants}
+    twin = variants[cast.plan.target.variant]
+    assert twin.name != "neuron"
+    assert twin.profile == variants["neuron"].profile
+    facts = read_facts(cast)
+    document = scale_plan(cast.name, cast.namespace, cast.plan, facts, 90).document
+    assert document["spec"]["target"] == {"variant": twin.name, "pool": "trainium1"}
 
 
 def test_where_a_workload_serves_is_read_from_its_status(tmp_path: Path, embed: Cast) -> None:

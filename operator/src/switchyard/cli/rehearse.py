@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -148,6 +149,9 @@ def _write_script(cast: Cast, faults: tuple[Fault, ...], speed: float | None) ->
         raise BadInputError([f"CutoverPlan {cast.name}: {gap}" for gap in gaps])
     chosen = speed or choose_speed(facts)
     scaled = scale_plan(cast.name, cast.namespace, cast.plan, facts, chosen)
+    if cast.is_twin:
+        note = f"variant {cast.serving.variant} is called {facts.variant} where it moves to"
+        scaled = replace(scaled, notes=(*scaled.notes, note))
     return Script(cast, facts, rate, chosen, faults, scaled)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from switchyard.api.cutover import CutoverPlanSpec
@@ -15,6 +16,8 @@ from switchyard.cli.manifests import BadInputError, Manifest, read_manifests
 
 _PLAN, _WORKLOAD, _POOL = "CutoverPlan", "InferenceWorkload", "AcceleratorPool"
 _DEFAULT_NAMESPACE = "default"
+_TWIN = "-moved"
+_LONGEST_NAME = 40
 
 Json = dict[str, Any]
 
@@ -38,6 +41,7 @@ class Cast:
     workload_spec: InferenceWorkloadSpec
     pools: Mapping[str, tuple[Json, AcceleratorPoolSpec]]
     serving: Serving
+    is_twin: bool = False  # the target's variant is a copy of the one that serves, for another pool
 
     @property
     def workload_name(self) -> str:
@@ -93,7 +97,31 @@ def read_cast(
         serving = Serving(*serves.partition("@")[::2])
     cast = Cast(plan.name, namespace, spec, workload, parsed.spec, by_name, serving)
     _check_sides(cast, plan, is_stated=serves is not None)
-    return cast
+    return _make_twin(cast) if _stays_variant(cast) else cast
+
+
+def _stays_variant(cast: Cast) -> bool:
+    """Whether one variant moves between pools."""
+    target, serving = cast.plan.target.variant, cast.serving.variant
+    return serving == target or (not serving and len(cast.workload_spec.variants) == 1)
+
+
+def _make_twin(cast: Cast) -> Cast:
+    """The cast with a variant of its own for the target, so that either side can have faults."""
+    target = cast.plan.target
+    name = f"{target.variant[: _LONGEST_NAME - len(_TWIN)]}{_TWIN}"
+    spec = copy.deepcopy(cast.workload["spec"])
+    original = next(each for each in spec["variants"] if each["name"] == target.variant)
+    spec["variants"].append({**copy.deepcopy(original), "name": name})
+    workload = {**cast.workload, "spec": spec}
+    return replace(
+        cast,
+        plan=cast.plan.model_copy(update={"target": target.model_copy(update={"variant": name})}),
+        workload=workload,
+        workload_spec=parse_workload(workload).spec,
+        serving=Serving(target.variant, cast.serving.pool),
+        is_twin=True,
+    )
 
 
 def _choose_plan(plans: Sequence[Manifest], name: str | None) -> Manifest:
@@ -139,16 +167,22 @@ def _check_sides(cast: Cast, plan: Manifest, *, is_stated: bool) -> None:
             f"--serves: pool {serving.pool!r} is not given{suggest(serving.pool, list(cast.pools))}; "
             f"there are {', '.join(cast.pools)}"
         )
-    if serving.variant == target.variant and serving.variant:
-        where = f"variant {serving.variant}" + (f" on {serving.pool}" if serving.pool else "")
-        problems.append(
-            f"the workload serves as {where}, the plan's own target: say with --serves VARIANT[@POOL] what "
-            "it moves from; moves of one variant between pools are not rehearsed"
-        )
-    elif not serving.variant and len(variants) == 1:
-        problems.append(
-            f"workload {cast.workload_name} has the target's variant alone, so there is nothing to move "
-            "from: moves of one variant between pools are not rehearsed"
-        )
+    if not problems and _stays_variant(cast):
+        if target.pool is None:
+            problems.append(
+                f"{plan.place(('spec', 'target'))}: spec.target.pool: must be given for a rehearsal, as "
+                f"variant {target.variant} serves already and moves to another pool; or say with --serves what else "
+                "serves"
+            )
+        elif target.pool == serving.pool:
+            problems.append(
+                f"the workload serves as {target.variant} on {serving.pool}, the plan's own target: say with "
+                "--serves VARIANT[@POOL] what it moves from"
+            )
+        elif len(cast.pools) == 1:
+            problems.append(
+                f"pool {target.pool} alone is given, and variant {target.variant} moves there from another: "
+                "give that pool too"
+            )
     if problems:
         raise BadInputError(problems)

@@ -80,11 +80,18 @@ def _serve_baseline(stage: Stage, script: Script) -> None:
     names = [each.name for each in cast.workload_spec.variants]
     first = [cast.serving.variant] if cast.serving.variant else [each for each in names if each != target]
     pools = {name: build_pool(name, body) for name, (body, _) in cast.pools.items()}
-    here = [pools[cast.serving.pool]] if cast.serving.pool in pools else list(pools.values())
-    stage.apply(*here, _build(script, first))
+    stage.apply(*(pools[each] for each in _choose_pools(cast)), _build(script, first))
     _wait_until_ready(stage, cast)
     stage.apply(*pools.values(), _build(script, names))
     _wait_until_ready(stage, cast)
+
+
+def _choose_pools(cast: Cast) -> list[str]:
+    """The pools that there are before the move: where it serves, else all that the same variant can leave."""
+    if cast.serving.pool in cast.pools:
+        return [cast.serving.pool]
+    left_out = cast.plan.target.pool if cast.is_twin else None
+    return [each for each in cast.pools if each != left_out]
 
 
 def _build(script: Script, variants: Sequence[str]) -> dict[str, Any]:

@@ -189,6 +189,8 @@ def _magnify(gates: Sequence[Mapping[str, Any]], notes: list[str]) -> tuple[list
         body["margin"] = f"{wide:g}" if kind == "parity" else {**body["margin"], "absolute": f"{wide:g}"}
         if factor > 1:
             notes.append(f"gate {gate['name']}: margin {margin:g} stands as {wide:g}")
+        if kind == "errors":
+            body["hardStopRatio"] = f"{min(1.0, float(body['hardStopRatio']) * factor):g}"
         fault = {"errors": "errors", "parity": "wrong"}.get(kind)
         if fault is not None:
             magnified[fault] = min(factor, magnified.get(fault, factor))
