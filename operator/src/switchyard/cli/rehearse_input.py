@@ -171,8 +171,8 @@ def _check_sides(cast: Cast, plan: Manifest, *, is_stated: bool) -> None:
         if target.pool is None:
             problems.append(
                 f"{plan.place(('spec', 'target'))}: spec.target.pool: must be given for a rehearsal, as "
-                f"variant {target.variant} serves already and moves to another pool; or say with --serves what else "
-                "serves"
+                f"variant {target.variant} serves already and moves to another pool; or say with "
+                "--serves what else serves"
             )
         elif target.pool == serving.pool:
             problems.append(
