@@ -24,6 +24,7 @@ from tests.unit.core.cutover.cutover_world import (
     restore,
 )
 
+from switchyard.core.cutover.copies import ask_copies, ask_load
 from switchyard.core.cutover.judging import find_stage, has_passed
 from switchyard.core.cutover.machine import step
 from switchyard.core.cutover.traffic import (
@@ -46,7 +47,7 @@ from switchyard.core.cutover.types import (
 from switchyard.core.routing.document import Match
 from switchyard.core.routing.plan import Feature, RouteState, Support
 
-GATES = (GateFacts("errors", "errors", ALL), GateFacts("same", "parity", frozenset({"shadow"})))
+ERRORS = GateFacts("errors", "errors", ALL)
 
 
 def _segments(*, stays: bool, rolls_back_plan: bool) -> tuple[SegmentFacts, ...]:
@@ -59,14 +60,15 @@ def _segments(*, stays: bool, rolls_back_plan: bool) -> tuple[SegmentFacts, ...]
 
 
 plans = st.builds(
-    lambda percent, stays, whole, **told: make_facts(
-        gates=GATES if percent else GATES[:1],
+    lambda percent, compared, stays, whole, **told: make_facts(
+        gates=(ERRORS, GateFacts("same", "parity", compared)) if percent else (ERRORS,),
         shadow=make_shadow(percent, max_seconds=900.0),
         segments=_segments(stays=stays, rolls_back_plan=whole),
         retain_seconds=60.0,
         **told,
     ),
     percent=st.sampled_from([0, 20, 100]),
+    compared=st.sampled_from([frozenset({"shadow"}), frozenset({"shadow", "canary"})]),
     stays=st.booleans(),
     whole=st.booleans(),
     on_inconclusive=st.sampled_from(["pause", "rollback"]),
@@ -152,12 +154,12 @@ def see(state: State, now, told: dict[str, Any]) -> Observation:
     )
     reports = tuple(
         report(
-            gate.name,
+            name,
             verdict,
-            told["segment"] if gate.name == "errors" else "",
+            told["segment"] if name == "errors" else "",
             missing=told["missing"] if verdict == "Inconclusive" else "",
         )
-        for gate, verdict in zip(GATES, told["verdicts"], strict=True)
+        for name, verdict in zip(("errors", "same"), told["verdicts"], strict=True)
     )
     return Observation(
         now=now,
@@ -227,6 +229,22 @@ def test_a_share_is_raised_only_onto_ready_pods_that_can_carry_it(facts, sequenc
                 needed = -(-seen.target.replicas * weight // 100)
                 assert 0 < needed <= seen.candidate_view.ready
                 assert seen.baseline_view.ready > 0
+
+
+@ALWAYS
+@given(plans, sequences)
+def test_copies_are_made_beside_users_only_where_a_gate_needs_them_and_onto_ready_pods(facts, sequence):
+    for plan, before, seen, stepped in walk(facts, sequence):
+        state = stepped.state
+        if find_acting_phase(state) not in {"Shadowing", "Canary"}:
+            assert state.shadow_percent == 0
+        if find_acting_phase(state) != "Canary" or not state.shadow_percent:
+            continue
+        weight = state.segments[state.segment_index].weight_percent
+        assert 0 < state.shadow_percent <= ask_copies(plan, weight)
+        if state.shadow_percent > before.shadow_percent:
+            needed = -(-seen.target.replicas * ask_load(plan, weight) // 100)
+            assert 0 < needed <= seen.candidate_view.ready
 
 
 @ALWAYS

@@ -1,8 +1,8 @@
 """The status of a plan for people: where it is, what its gates say, what it costs, and its conditions.
 
-Once the way back has begun, the verdicts that led to it stay; an end keeps its last figures. Money stays as it
-is from when the baseline is let go: nothing is left to compare with. Figures that move by less than a fiftieth
-are not written again.
+Once the way back has begun, the verdicts that led to it stay; an end keeps its last figures. Money stays as
+it is from when the baseline is let go: nothing is left to compare with. Figures that move by less than a
+fiftieth are not written again.
 """
 
 from __future__ import annotations

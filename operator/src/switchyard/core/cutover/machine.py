@@ -110,7 +110,10 @@ def _leave_deleted_workload(facts: PlanFacts, state: State, seen: Observation) -
         return None
     why = warn(Reason.WorkloadNotFound, f"workload {facts.workload} is gone, and its traffic with it")
     nothing = replace(
-        state, segments=tuple(replace(each, weight_percent=0) for each in state.segments), phase="Pending"
+        state,
+        segments=tuple(replace(each, weight_percent=0) for each in state.segments),
+        shadow_percent=0,
+        phase="Pending",
     )
     return begin_return(nothing, seen, why, is_abort=True)
 
