@@ -20,6 +20,7 @@ from .cutover_sim.scenes import BATCH_FIRST, INTERVAL_SECONDS, begin, put_plan, 
 
 Status = Mapping[str, Any]
 TEN_MINUTES = 600.0
+_OF_CANDIDATE = ("users/candidate", "failed/candidate")
 SLOW = {"interval": "20s", "falsePromotionProbability": "0.5", "falseRollbackProbability": "0.5"}
 
 
@@ -94,6 +95,11 @@ def test_traffic_is_back_within_an_interval_and_two_seconds_of_a_failed_gate(pha
     assert back_at[0] - failed_at <= 2.0
     assert back_at[0] - read_at <= INTERVAL_SECONDS + 2.0
     assert failed_at - read_at <= 1.0
+    found = {
+        what: sum(n for (_, _, of), n in outside.counted.items() if of == what) for what in _OF_CANDIDATE
+    }
+    bad = found["failed/candidate"] - 0.002 * found["users/candidate"]
+    assert bad <= 0.6 * weight / 100 * outside.per_second * (2 * INTERVAL_SECONDS + 2.0)
 
 
 # -- the operator sees or reaches nothing
