@@ -90,7 +90,7 @@ class Listener:
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Copy until the end of one side, then end the other's."""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # also ENOTCONN, which is no ConnectionError
         while data := await reader.read(_CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
