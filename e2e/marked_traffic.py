@@ -91,7 +91,8 @@ class MarkedTraffic:
     async def run(self) -> None:
         """Ask until told to stop; a new connection for each request, as of many callers."""
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+        # without a threshold beyond it, aiohttp lets timeouts end at whole seconds, many at one moment
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, ceil_threshold=2 * _TIMEOUT_SECONDS)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
             asyncio.TaskGroup() as tasks,

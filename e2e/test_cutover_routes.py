@@ -79,7 +79,9 @@ def test_what_copies_show_is_wrong_never_gets_a_user(
     del operator
     limits = {"resources": {"limits": {"memory": "512Mi"}}}  # what leaks fills it with 64 copies
     with moving_behind(scene, router, new_arguments=("--base-ms=5", fault), new_container=limits) as move:
-        move.write(plan(gates=[gate], shadow={"percent": 100, "minDuration": "20s", "minSamples": 200}))
+        # a tenth of the copies is compared here: of all those the baseline's own noise is wanted
+        shadow = {"percent": 100, "noiseArmPercent": 100, "minDuration": LONG, "minSamples": 200}
+        move.write(plan(gates=[gate], shadow=shadow))
         status = move.wait_for("RolledBack")
         assert verdicts(status)[gate["name"]] == "Fail"
         assert "Canary" not in {each["phase"] for each in status["history"]}
@@ -114,10 +116,11 @@ def test_the_segment_that_moves_goes_back_and_the_earlier_one_stays_whoever_has_
     scene: Scene, operator: Operator, router: str, guilty: str
 ) -> None:
     del operator
-    steps = [*SMALL_STEPS]
     held = {**SEGMENTS[1], "steps": HALF}
     with moving_behind(scene, router, callers=TIERS) as move:
-        move.write(plan(segments=[SEGMENTS[0], held, SEGMENTS[2]], steps=steps))
+        # in shadow only a tenth of so few requests would be compared, for each segment by itself
+        spec = {"segments": [SEGMENTS[0], held, SEGMENTS[2]], "steps": SMALL_STEPS}
+        move.write(plan(**spec, shadow={"percent": 0}))
         move.wait_for_step("internal", 50)
         move.traffic.assert_no_failures()
         began = move.disturb("new", error_ratio=0.9, tier=guilty)
