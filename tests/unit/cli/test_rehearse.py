@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,16 @@ def test_a_stage_takes_the_longest_of_its_minima_and_the_evidence(embed: Cast) -
     assert {each.because for each in quick} == {"shortestTime"}
     assert usual[1].because == "evidence"
     assert usual[1].seconds > 600
+
+
+def test_pairs_of_a_canary_are_of_what_the_baseline_answers_and_none_at_the_whole_weight(chat: Cast) -> None:
+    facts = read_facts(chat)
+    (parity,) = (each for each in facts.gates if each.kind == "parity")
+    shadow, *canary, _ = estimate_stages(replace(facts, gates=(parity,)), 8, {})
+    found = {each.weight_percent: each for each in canary if each.segment == "batch"}
+    assert (shadow.because, found[20].because, found[100].because) == ("evidence", "evidence", "shortestTime")
+    settling = facts.interval_seconds
+    assert 0.8 * (found[20].seconds - settling) == pytest.approx(shadow.seconds - settling)
 
 
 def test_a_side_that_just_keeps_its_objectives_is_slow_that_often(embed: Cast) -> None:

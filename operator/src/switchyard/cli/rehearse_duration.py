@@ -13,6 +13,7 @@ from typing import Literal
 
 from switchyard.api.workload import InferenceWorkloadSpec
 from switchyard.core.cutover.bench import share_probabilities
+from switchyard.core.cutover.copies import ask_copies
 from switchyard.core.cutover.sequential.difference import grow_difference_safe
 from switchyard.core.cutover.sequential.hypergeometric import Contrast
 from switchyard.core.cutover.sequential.needed import (
@@ -123,7 +124,11 @@ def _list_needs(
             continue
         if gate.kind == "parity":
             share = facts.shadow.noise_percent / 100 if facts.shadow.noise_percent else 1.0
-            yield compute_needed(0.0, threshold, grow_betting_safe(0.0, 0.0, gate.margin_ratio)) / share
+            if stage.stage == "canary":  # of the requests on both sides, those that are copied
+                weight = stage.weight_percent
+                share *= ask_copies(facts, weight) * (100 - weight) / 10_000
+            if share:
+                yield compute_needed(0.0, threshold, grow_betting_safe(0.0, 0.0, gate.margin_ratio)) / share
         elif gate.kind in {"errors", "latency"}:
             bad = bad_ratios.get(gate.name, 0.0)
             if stage.stage == "shadow":
