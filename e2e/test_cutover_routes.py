@@ -111,16 +111,27 @@ SEGMENTS = [
 SMALL_STEPS = [{"weight": 50, "minDuration": "2s", "minSamples": 15}, {"weight": 100, "minDuration": "2s"}]
 
 
+def segments_of_tiers(**rollback: str) -> dict[str, Any]:
+    """A plan whose second segment stays at half; the first has moved by then.
+
+    In shadow only a tenth of so few requests would be compared, for each segment by itself.
+    """
+    held = {**SEGMENTS[1], "steps": HALF}
+    return plan(
+        segments=[SEGMENTS[0], held, SEGMENTS[2]],
+        steps=SMALL_STEPS,
+        shadow={"percent": 0},
+        rollback={"retainBaseline": "3s", **rollback},
+    )
+
+
 @pytest.mark.parametrize("guilty", ["internal", "batch"])
 def test_the_segment_that_moves_goes_back_and_the_earlier_one_stays_whoever_has_the_errors(
     scene: Scene, operator: Operator, router: str, guilty: str
 ) -> None:
     del operator
-    held = {**SEGMENTS[1], "steps": HALF}
     with moving_behind(scene, router, callers=TIERS) as move:
-        # in shadow only a tenth of so few requests would be compared, for each segment by itself
-        spec = {"segments": [SEGMENTS[0], held, SEGMENTS[2]], "steps": SMALL_STEPS}
-        move.write(plan(**spec, shadow={"percent": 0}))
+        move.write(segments_of_tiers())
         move.wait_for_step("internal", 50)
         move.traffic.assert_no_failures()
         began = move.disturb("new", error_ratio=0.9, tier=guilty)
@@ -145,3 +156,22 @@ def test_the_segment_that_moves_goes_back_and_the_earlier_one_stays_whoever_has_
             since = move.traffic.mark("batch is back")
             move.hold_still(2)
             assert move.traffic.failed_since(since + 1) == []
+
+
+def test_errors_of_the_earlier_segment_return_both_where_the_whole_plan_goes_back(
+    scene: Scene, operator: Operator, router: str
+) -> None:
+    del operator
+    with moving_behind(scene, router, callers=TIERS) as move:
+        move.write(segments_of_tiers(scope="plan"))
+        move.wait_for_step("internal", 50)
+        began = move.disturb("new", error_ratio=0.9, tier="batch")
+        status = move.wait_for("RolledBack")
+        back = measure_way_back(status, move.traffic, began)
+        back.assert_prompt()
+        back.assert_bounded(12 * 0.9)
+        assert set(move.weights.values()) == {0}
+        move.assert_stayed()
+        assert_let_go(scene, router)
+        move.traffic.assert_no_failures("internal")
+        move.traffic.assert_no_failures("customer-facing")
