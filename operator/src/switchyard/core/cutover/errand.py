@@ -29,8 +29,8 @@ _BEGUN: frozenset[Phase] = frozenset(
 class Errand:
     """Of one workload. `host`: the side that it is bound to, None where the plan does not say yet.
 
-    `guest_replicas` of `guest` run beside it. `is_idle`: no request reaches the guest, which on the way back is
-    known at its end only.
+    `guest_replicas` of `guest` run beside it. `is_idle`: no request reaches the guest, which on the way back
+    is known at its end only.
     """
 
     plan: Key
