@@ -15,7 +15,8 @@ import pytest
 from switchyard.api import labels
 
 from .cutover_sim.life import Run
-from .cutover_sim.outside import NEW, OLD, SPACE, START_SECONDS, THE_PLAN, WORKLOAD, Outside
+from .cutover_sim.outside import Outside
+from .cutover_sim.parts import NEW, OLD, SPACE, START_SECONDS, THE_PLAN, WORKLOAD
 from .cutover_sim.scenes import BATCH_FIRST, INTERVAL_SECONDS, begin, put_plan, steps
 
 Status = Mapping[str, Any]

@@ -15,15 +15,8 @@ from hypothesis import strategies as st
 from switchyard.api import labels
 
 from .cutover_sim.life import Run, describe
-from .cutover_sim.outside import (
-    NEW,
-    OLD,
-    ROUTER_START_SECONDS,
-    STABLE,
-    WORKLOAD,
-    Outside,
-    is_over,
-)
+from .cutover_sim.outside import Outside, is_over
+from .cutover_sim.parts import NEW, OLD, ROUTER_START_SECONDS, STABLE, WORKLOAD
 from .cutover_sim.scenes import BATCH_FIRST, begin, steps
 
 CALM_AT = 330.0  # by then nothing is wrong any more

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from .cutover_sim.comparing import list_changes, list_differences
 from .cutover_sim.life import RESTART_SECONDS, Run
-from .cutover_sim.outside import NEW, OLD, Outside
+from .cutover_sim.outside import Outside
+from .cutover_sim.parts import NEW, OLD
 from .cutover_sim.scenes import BATCH_FIRST, begin, steps
 
 PARTS = 4  # of a sweep, so that several workers share it

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from .outside import NEW, Outside
+from .outside import Outside
+from .parts import NEW
 
 _OF_BLINDNESS = {"EvidenceMissing", "Resumed"}  # after a time without any process, nobody has seen anything
 

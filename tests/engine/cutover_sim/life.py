@@ -27,7 +27,8 @@ from switchyard.engine.sights import SightObserver
 from switchyard.engine.traffic import TrafficDesk
 
 from .connection import Connection, Refused
-from .outside import GPU, SPACE, Key, Outside, is_over
+from .outside import Outside, is_over
+from .parts import GPU, SPACE, Key
 from .path import SimPath
 from .virtual_time import LoopClock, run_virtually
 from .watchdog import check_status

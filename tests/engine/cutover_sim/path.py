@@ -14,7 +14,8 @@ from switchyard.engine.ports import Conflict, Denied, Failed
 from switchyard.engine.routing import Applied, RouteResult
 
 from .connection import Connection, Refused
-from .outside import (
+from .outside import Outside
+from .parts import (
     CUTOVER,
     MOUNT_SECONDS,
     ROUTER_START_SECONDS,
@@ -23,7 +24,6 @@ from .outside import (
     STABLE,
     WORKLOAD,
     Doc,
-    Outside,
     SimRouter,
 )
 from .virtual_time import moment

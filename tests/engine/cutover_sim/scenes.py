@@ -10,7 +10,8 @@ from tests.unit.core.worlds import pool, workload
 from switchyard.api import GROUP, VERSION
 
 from .life import Run
-from .outside import OLD, PLAN, SPACE, THE_PLAN, WORKLOAD, Outside
+from .outside import Outside
+from .parts import OLD, PLAN, SPACE, THE_PLAN, WORKLOAD
 
 
 def steps(*weights: int) -> list[dict[str, Any]]:

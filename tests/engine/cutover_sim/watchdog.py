@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .outside import FULL, NEW, Outside
+from .outside import Outside
+from .parts import FULL, NEW
 from .virtual_time import BEGIN
 
 _BACK = {"RollingBack", "RolledBack", "Aborted"}
