@@ -73,6 +73,7 @@ def test_a_better_place_is_shown_with_what_it_saves_and_what_the_change_costs():
         "since": "2026-11-21T12:00:00Z",
         "settled": False,
         "message": "3 x fp8 in l4: saves 4.00 per hour (40%); the change is repaid after 45m",
+        "waitsFor": None,
     }
 
 

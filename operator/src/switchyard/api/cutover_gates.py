@@ -65,8 +65,8 @@ class ErrorsGate(ApiModel):
     )
     hard_stop_ratio: RatioAboveZero = Field(
         default="0.5",
-        description="Share of failed requests on the candidate that ends the stage at once, as a ratio, "
-        "after 20 requests.",
+        description="Share of failed requests on the candidate, as a ratio; clearly more than that ends the "
+        "stage sooner than a comparison would: 20 requests that all fail are enough.",
         examples=["0.3"],
         validate_default=True,
     )
