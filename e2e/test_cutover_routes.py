@@ -79,8 +79,9 @@ def test_what_copies_show_is_wrong_never_gets_a_user(
     del operator
     limits = {"resources": {"limits": {"memory": "512Mi"}}}  # what leaks fills it with 64 copies
     with moving_behind(scene, router, new_arguments=("--base-ms=5", fault), new_container=limits) as move:
-        # a tenth of the copies is compared here: of all those the baseline's own noise is wanted
-        shadow = {"percent": 100, "noiseArmPercent": 100, "minDuration": LONG, "minSamples": 200}
+        # half of the copies are compared here: of all those the baseline's own noise is wanted
+        told = {"replayPercent": 50, "noiseArmPercent": 100}
+        shadow = {"percent": 100, **told, "minDuration": LONG, "minSamples": 200}
         move.write(plan(gates=[gate], shadow=shadow))
         status = move.wait_for("RolledBack")
         assert verdicts(status)[gate["name"]] == "Fail"

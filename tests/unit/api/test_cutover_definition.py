@@ -206,6 +206,7 @@ def test_defaults_stand_in_what_is_stored() -> None:
             "maxDuration": "24h",
             "maxConcurrency": 32,
             "maxCandidateUtilisation": "0.8",
+            "replayPercent": 10,
             "noiseArmPercent": 10,
         },
         "steps": [

@@ -238,6 +238,12 @@ class Shadow(ApiModel):
         examples=["0.7"],
         validate_default=True,
     )
+    replay_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=10,
+        description="Behind a Gateway or a mesh: share of the copied requests that the baseline is asked "
+        "again, as only those can be compared, in percent. The built-in router compares every copy.",
+        examples=[50],
+    )
     noise_arm_percent: Percent = Field(
         default=10,
         description="Share of the copied requests that the baseline is asked a second time, to know how far "

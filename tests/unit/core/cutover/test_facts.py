@@ -218,11 +218,13 @@ def test_a_shadow_is_read_in_seconds_and_ratios() -> None:
             "maxConcurrency": 3,
             "maxCandidateUtilisation": "0.7",
             "noiseArmPercent": 4,
+            "replayPercent": 60,
             "exclude": [{"method": "POST", "pathPrefix": "/v1/files"}],
         }
     ).shadow
     assert (shadow.percent, shadow.min_seconds, shadow.min_samples, shadow.max_seconds) == (5, 60, 9, 7200)
-    assert (shadow.max_concurrency, shadow.max_utilisation_ratio, shadow.noise_percent) == (3, 0.7, 4)
+    assert (shadow.max_concurrency, shadow.max_utilisation_ratio) == (3, 0.7)
+    assert (shadow.noise_percent, shadow.replay_percent) == (4, 60)
     assert shadow.exclude == (Exclusion(method="POST", path_prefix="/v1/files"),)
 
 

@@ -29,7 +29,13 @@ FACTS = make_facts(
         GateFacts("late", "latency", ALL, metric="latency", threshold_seconds=2.0),
         GateFacts("same", "parity", ALL, comparator=Comparator(type="json"), comparator_name="json"),
     ),
-    shadow=make_shadow(20, exclude=(Exclusion(path_prefix="/v1/files"),), max_concurrency=7, noise_percent=3),
+    shadow=make_shadow(
+        20,
+        exclude=(Exclusion(path_prefix="/v1/files"),),
+        max_concurrency=7,
+        noise_percent=3,
+        replay_percent=60,
+    ),
 )
 
 
@@ -68,6 +74,7 @@ def test_the_plan_says_all_that_the_state_asks_for():
     ]
     assert plan.comparators == (Comparator(type="json"),)
     assert (plan.shadow.max_concurrency, plan.shadow.noise_percent) == (7, 3)
+    assert plan.shadow.replay_percent == 60
     assert plan.shadow.exclude == (Exclusion(path_prefix="/v1/files"),)
 
 

@@ -184,6 +184,7 @@ def _read_shadow(shadow: Shadow) -> ShadowFacts:
         max_concurrency=shadow.max_concurrency,
         max_utilisation_ratio=float(shadow.max_candidate_utilisation),
         noise_percent=shadow.noise_arm_percent,
+        replay_percent=shadow.replay_percent,
         exclude=tuple(Exclusion(method=each.method, path_prefix=each.path_prefix) for each in shadow.exclude),
     )
 

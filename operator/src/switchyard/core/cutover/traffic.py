@@ -79,6 +79,7 @@ def build_traffic_plan(facts: PlanFacts, state: State, *, workload_uid: str, por
         shadow=Shadow(
             max_concurrency=facts.shadow.max_concurrency,
             noise_percent=facts.shadow.noise_percent,
+            replay_percent=facts.shadow.replay_percent,
             exclude=facts.shadow.exclude,
         ),
         comparators=list_comparators(facts.gates) or (Comparator(type="exact"),),

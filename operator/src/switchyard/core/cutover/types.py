@@ -80,6 +80,7 @@ class ShadowFacts:
     max_concurrency: int
     max_utilisation_ratio: float
     noise_percent: int
+    replay_percent: int = 10
     exclude: tuple[Exclusion, ...] = ()
 
 
