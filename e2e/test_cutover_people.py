@@ -164,6 +164,9 @@ def test_commands_hold_end_and_repeat_a_plan_and_tell_pipelines_by_their_exit(
         before = [each["reason"] for each in move.status["history"]]
         move.change(steps=[{"weight": 100, "minDuration": "2s", "minSamples": 30}])
         assert switchyard(move, "retry", PLAN).returncode == 0
+        scene.until(
+            lambda: move.status["machine"]["attempt"], lambda attempt: attempt == 2, "the plan begins anew"
+        )
         status = move.wait_for("Completed")
         assert [each["reason"] for each in status["history"]][: len(before)] == before
         assert status["machine"]["attempt"] == 2
