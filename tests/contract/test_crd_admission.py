@@ -12,6 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contract.admission_cases import BAD, GOOD, workload
+from tests.contract.schema_rules import rule_messages
 
 from switchyard.api import ApiValueError, parse_pool, parse_workload
 from switchyard.api.crd import KINDS, build_definition, build_schema
@@ -88,16 +89,6 @@ def test_every_rule_is_broken_by_some_bad_input() -> None:
     messages = {message for schema in schemas for message in rule_messages(schema["properties"])}
     assert len(messages) > 25
     assert {message for message in messages if message not in told} == set()
-
-
-def rule_messages(schema: Any) -> list[str]:
-    """The messages of all rules in a part of a schema."""
-    if isinstance(schema, list):
-        return [message for each in schema for message in rule_messages(each)]
-    if not isinstance(schema, dict):
-        return []
-    own = [each["message"] for each in schema.get("x-kubernetes-validations", ())]
-    return own + [message for each in schema.values() for message in rule_messages(each)]
 
 
 @pytest.mark.parametrize("name", ["Chat", "1chat", "chat.v2", "c" * 64, "chat-"])

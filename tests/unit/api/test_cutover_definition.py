@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.contract.schema_rules import rule_messages
 from tests.unit.api.cutover_cases import BAD, FREE, FROZEN, GOOD, PHASES_AT_REST, PHASES_UNDER_WAY, plan
 
 from switchyard.api import ApiValueError
@@ -154,16 +155,6 @@ def test_every_rule_is_broken_by_some_bad_input() -> None:
     messages = set(rule_messages(SCHEMA["properties"]))
     assert len(messages) > 25
     assert {message for message in messages if message not in told} == set()
-
-
-def rule_messages(schema: Any) -> list[str]:
-    """The messages of all rules in a part of a schema."""
-    if isinstance(schema, list):
-        return [message for each in schema for message in rule_messages(each)]
-    if not isinstance(schema, dict):
-        return []
-    own = [each["message"] for each in schema.get("x-kubernetes-validations", ())]
-    return own + [message for each in schema.values() for message in rule_messages(each)]
 
 
 @pytest.mark.parametrize("phase", PHASES_UNDER_WAY)

@@ -184,37 +184,34 @@ class KubernetesWriter:
 
         A JSON patch, because a merge patch would leave behind what the new status no longer has.
         """
-        resource, meta = BY_KIND[write.kind], write.meta
-        answer = await self.connection.request(
-            "PATCH",
-            resource.path(meta.namespace, meta.name, "status"),
-            query={"fieldManager": "switchyard-status"},
-            body=[
-                {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
-                {"op": "add", "path": "/status", "value": write.status},
-            ],
-            content_type=JSON_PATCH,
-        )
+        answer = await self._replace(write, "status", "/status", write.status, "switchyard-status")
         if isinstance(answer, Answer) and answer.status == 404:
             return Conflict("gone")
         return _result(answer, _PROJECTIONS[write.kind])
 
     async def write_finalizers(self, write: FinalizerWrite) -> WriteResult:
         """Replace the finalizers, if nobody wrote the object since we looked; one that is gone has none."""
-        resource, meta = BY_KIND[write.kind], write.meta
-        answer = await self.connection.request(
-            "PATCH",
-            resource.path(meta.namespace, meta.name),
-            query={"fieldManager": "switchyard-cutover"},
-            body=[
-                {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
-                {"op": "add", "path": "/metadata/finalizers", "value": list(write.finalizers)},
-            ],
-            content_type=JSON_PATCH,
-        )
+        finalizers = list(write.finalizers)
+        answer = await self._replace(write, "", "/metadata/finalizers", finalizers, "switchyard-cutover")
         if isinstance(answer, Answer) and answer.status == 404:
             return Written()
         return _result(answer, _PROJECTIONS[write.kind])
+
+    async def _replace(
+        self, write: StatusWrite | FinalizerWrite, subresource: str, place: str, value: Any, manager: str
+    ) -> Answer | Failed:
+        """Put a value in a place of an object that nobody wrote since we looked."""
+        resource, meta = BY_KIND[write.kind], write.meta
+        return await self.connection.request(
+            "PATCH",
+            resource.path(meta.namespace, meta.name, subresource),
+            query={"fieldManager": manager},
+            body=[
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
+                {"op": "add", "path": place, "value": value},
+            ],
+            content_type=JSON_PATCH,
+        )
 
     async def record_event(self, note: EventNote) -> WriteResult:
         return await self.recorder.record(note)

@@ -12,6 +12,7 @@ from switchyard.adapters import cutover_metric_catalog as catalog
 from switchyard.adapters.metric_spec import MetricSample
 from switchyard.api import Duration, Reason
 from switchyard.api.cutover_status import CutoverPlanStatus, HistoryEntry, Phase
+from switchyard.core.cutover.traffic import HELD
 from switchyard.core.cutover.types import TERMINAL
 from switchyard.core.world import Plan, World
 
@@ -31,7 +32,6 @@ RETURN_REASONS = (
     Reason.InputsChanged,
     Reason.Aborted,
 )
-_JUDGED = frozenset({"Shadowing", "Canary", "Soaking"})
 _GIVES_BACK = frozenset({"Completing", "RollingBack"})  # its own objects go then, one after another
 _CONDITION_VALUES = {"True": 1.0, "False": 0.0}
 _VERDICT_VALUES = {"Pass": 1.0, "Fail": 0.0}
@@ -56,7 +56,7 @@ def plan_samples(plan: Plan, status: Mapping[str, Any], now: datetime) -> Iterat
         yield from _gate_samples((*key, str(gate.get("segment") or ""), str(gate["name"])), gate)
     acting = machine.get("resumePhase") if status.get("phase") == "Paused" else status.get("phase")
     last_at = machine.get("readingAt") or machine.get("stageSince")
-    if acting in _JUDGED and machine.get("stageSince") and last_at:
+    if acting in HELD and machine.get("stageSince") and last_at:
         yield catalog.EVIDENCE_AGE, key, (now - datetime.fromisoformat(last_at)).total_seconds()
     yield catalog.ANALYSIS_INTERVAL, key, plan.spec.analysis.interval.seconds
     yield from _cost_samples(plan, status.get("cost") or {})

@@ -11,24 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from switchyard.cli.exit_codes import ERROR, INTERRUPTED, UsageEndsWithOne, end_with_error
+
 if TYPE_CHECKING:
     from switchyard.cli.cutover_cluster import Cluster
     from switchyard.cli.cutover_plan import Plan
 
-_ERROR = 1
-_INTERRUPTED = 130  # as shells tell it
 
-
-class CutoverGroup(click.Group):
+class CutoverGroup(UsageEndsWithOne, click.Group):
     """A group whose usage errors end with 1: 2 says that a cutover rolled back."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """The context; a usage error ends with 1."""
-        try:
-            return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            error.exit_code = _ERROR  # type: ignore[misc]  # click reads it from the instance
-            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """What the command returns; what it refuses is told on standard error, and it ends with 1."""
@@ -37,14 +28,14 @@ class CutoverGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            error.exit_code = _ERROR  # type: ignore[misc]  # click reads it from the instance
+            end_with_error(error)
             raise
         except KeyboardInterrupt:
-            raise SystemExit(_INTERRUPTED) from None
+            raise SystemExit(INTERRUPTED) from None
         except CutoverError as error:
             for problem in error.problems:
                 click.echo(f"error: {problem}", err=True)
-            raise SystemExit(_ERROR) from None
+            raise SystemExit(ERROR) from None
 
 
 @dataclass(frozen=True, slots=True)

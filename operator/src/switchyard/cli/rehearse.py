@@ -9,29 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from switchyard.cli.exit_codes import ERROR, INTERRUPTED, UsageEndsWithOne
+
 if TYPE_CHECKING:
     from switchyard.cli.rehearse_faults import Fault
     from switchyard.cli.rehearse_input import Cast
     from switchyard.cli.rehearse_run import Script
 
-_ERROR = 1
-_INTERRUPTED = 130
 _FASTEST = 100_000.0
 
 
-class _Command(click.Command):
-    """A command whose usage errors end with 1: 2 says that the plan would be rolled back."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """The context; a usage error ends with 1."""
-        try:
-            return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            error.exit_code = _ERROR  # type: ignore[misc]  # click reads it from the instance
-            raise
-
-
-@click.command("rehearse", cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("rehearse", cls=UsageEndsWithOne, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-f",
     "--filename",
@@ -108,7 +96,7 @@ def command(
     except BadInputError as error:
         for problem in error.problems:
             click.echo(problem, err=True)
-        raise SystemExit(_ERROR) from None
+        raise SystemExit(ERROR) from None
     bad_ratios = find_bad_ratios(script.facts, script.cast.workload_spec)
     stages = estimate_stages(script.facts, script.rate.planned, bad_ratios)
     console = Console(highlight=False, quiet=output == "json", soft_wrap=True)
@@ -118,10 +106,10 @@ def command(
     try:
         done = rehearse(script, console, timeout_seconds=timeout_seconds)
     except KeyboardInterrupt:
-        raise SystemExit(_INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None
     except (StageError, RuntimeError) as error:
         click.echo(f"error: {error}", err=True)
-        raise SystemExit(_ERROR) from None
+        raise SystemExit(ERROR) from None
     if output == "json":
         print(json.dumps(describe_rehearsal(done, stages), indent=2, ensure_ascii=False))
     else:

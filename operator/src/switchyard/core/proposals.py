@@ -96,7 +96,8 @@ def find_back_off(workload: Workload, target: Pair, table: PlanTable) -> datetim
 def find_surplus(table: PlanTable) -> dict[Key, ObjectDecision]:
     """Plans of ours that have ended and are to go: the newest of each workload stay, and what backs off."""
     found = {}
-    for workload in table.world.workloads:
+    moved = {plan.workload_key for plan in table.world.plans}  # few of all workloads
+    for workload in (each for each in table.world.workloads if each.key in moved):
         ended = [
             (state.completed_at, plan, state)
             for plan, state in _list_plans(workload, table)

@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from switchyard.core.cutover.traffic import find_acting_phase, is_split
+from switchyard.core.cutover.traffic import HELD, find_acting_phase, is_split
 from switchyard.core.cutover.types import TERMINAL, Phase, Side, State
 from switchyard.core.world import Plan
 
 Key = tuple[str, str]
 Recall = Callable[[Plan], State]  # what a plan remembers
 
-_BEGUN: frozenset[Phase] = frozenset(
-    {"Provisioning", "Shadowing", "Canary", "Soaking", "Completing", "RollingBack"}
-)
+_BEGUN: frozenset[Phase] = frozenset({"Provisioning", *HELD, "Completing", "RollingBack"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from switchyard.core.cutover.types import TERMINAL, Phase, PlanFacts, SegmentFac
 from switchyard.core.routing.document import Comparator, Measure, Segment, Shadow, Threshold
 from switchyard.core.routing.plan import Target, TrafficPlan
 
-_HELD: frozenset[Phase] = frozenset({"Shadowing", "Canary", "Soaking"})
+# with a stage whose gates are judged, over traffic that the plan holds
+HELD: frozenset[Phase] = frozenset({"Shadowing", "Canary", "Soaking"})
 
 
 def find_acting_phase(state: State) -> Phase:
@@ -35,7 +36,7 @@ def has_weight(state: State) -> bool:
 def wants_traffic(state: State) -> bool:
     """True when the traffic plan is to be in force."""
     phase = find_acting_phase(state)
-    return phase in _HELD or (phase == "RollingBack" and not wants_release(state)) or is_split(state)
+    return phase in HELD or (phase == "RollingBack" and not wants_release(state)) or is_split(state)
 
 
 def wants_release(state: State) -> bool:
